@@ -1,0 +1,100 @@
+//! What would keep a user from writing a table, found without writing.
+
+use clickhouse::Client;
+
+use super::grammar::{literal, quote, quote_table};
+use super::session::{ClickHouse, EXPECTED, PINNED};
+use crate::contract::{Advice, ColumnDefault, Error, TableSchema};
+
+/// The obstacles, each with what mends it.
+pub(super) async fn check(session: &ClickHouse, inserts: &Client, table: &TableSchema) -> Result<Vec<Error>, Error> {
+    let mut problems = Vec::new();
+    problems.extend(rights(session, table).await?);
+    problems.extend(settings(session, inserts, table).await?);
+    problems.extend(replica(session, table).await?);
+    Ok(problems)
+}
+
+/// `CHECK GRANT` answers for roles and column grants too, and needs no right itself.
+async fn rights(session: &ClickHouse, table: &TableSchema) -> Result<Option<Error>, Error> {
+    let name = &table.name;
+    let writable = table.columns.iter().filter(|c| c.logical.is_ok() && c.default != ColumnDefault::Generated);
+    let columns: Vec<_> = writable.map(|column| quote(&column.name)).collect();
+    let right = format!("INSERT({})", columns.join(", "));
+    let sql = format!("CHECK GRANT {right} ON {}", quote_table(name));
+    let granted = session.answer(&format!("cannot check {name}"), session.question(&sql).fetch_one::<u8>()).await;
+    match granted {
+        Ok(0) => Ok(Some(
+            Error::pause(format!("user {} may not insert into {name}", session.user()))
+                .with_code("497")
+                .with_hint(format!("GRANT INSERT ON {} TO {}", quote_table(name), quote(session.user()))),
+        )),
+        Ok(_) => Ok(None),
+        // Servers before 24.12 do not know the statement; the first insert will tell.
+        Err(error) if error.code.as_deref() == Some("62") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends the settings of an insert with a question, and asks for them.
+async fn settings(session: &ClickHouse, inserts: &Client, table: &TableSchema) -> Result<Vec<Error>, Error> {
+    let names: Vec<_> = PINNED.iter().chain([&EXPECTED]).map(|(name, _)| literal(name)).collect();
+    let sql = format!("SELECT name, value FROM system.settings WHERE name IN ({})", names.join(", "));
+    let doing = format!("cannot use the settings that inserts into {} need", table.name);
+    let values = inserts.clone().with_compression(clickhouse::Compression::None).query_raw(&sql);
+    match session.answer(&doing, values.fetch_all::<(String, String)>()).await {
+        Ok(values) => Ok(differing(&values)),
+        Err(error) if error.advice == Advice::Retry && error.code.is_none() => Err(error),
+        Err(error) => Ok(vec![error]),
+    }
+}
+
+fn differing(values: &[(String, String)]) -> Vec<Error> {
+    let wrong = |(name, pinned): &(&str, &str)| {
+        let (_, value) = values.iter().find(|(known, _)| known == name)?;
+        (value != pinned).then(|| {
+            Error::pause(format!("the server keeps {name} at {value}, where rowfall needs {pinned}"))
+                .with_hint(format!("set {name} to {pinned} in the user's settings profile"))
+        })
+    };
+    PINNED.iter().chain([&EXPECTED]).filter_map(wrong).collect()
+}
+
+/// A replica that lost its Keeper takes no inserts.
+async fn replica(session: &ClickHouse, table: &TableSchema) -> Result<Option<Error>, Error> {
+    if !table.kind.starts_with("Replicated") {
+        return Ok(None);
+    }
+    let name = &table.name;
+    let sql = format!(
+        "SELECT is_readonly FROM system.replicas WHERE database = {} AND table = {}",
+        literal(name.schema.as_deref().unwrap_or_default()),
+        literal(&name.name)
+    );
+    let doing = format!("cannot check {name}");
+    match session.answer(&doing, session.question(&sql).fetch_optional::<u8>()).await {
+        Ok(Some(1)) => Ok(Some(
+            Error::new(Advice::Retry, format!("the replica of {name} on this server is read-only"))
+                .with_hint("look for its last error in system.replicas: has it lost ClickHouse Keeper?"),
+        )),
+        Ok(_) => Ok(None),
+        // That table needs a right of its own, which writing does not.
+        Err(error) if error.code.as_deref() == Some("497") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_does_not_stay_is_told() {
+        let mut values: Vec<_> = PINNED.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        assert!(differing(&values).is_empty());
+        values[0].1 = "1".into();
+        let errors = differing(&values);
+        insta::assert_snapshot!(errors[0], @"the server keeps async_insert at 1, where rowfall needs 0");
+        assert_eq!(errors.len(), 1);
+    }
+}

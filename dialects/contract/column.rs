@@ -1,0 +1,284 @@
+use crate::contract::LogicalType;
+
+/// The values of one column for many rows.
+///
+/// Laid out as Arrow does: fixed-width values side by side, texts as ends and bytes. A row is appended by pushing one
+/// value into [`Column::values`], or by [`Column::push_mark`]; a row that fails half-way is undone by
+/// [`Column::truncate`], which leaves no trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// One value per row; a row that is marked holds the type's zero.
+    pub values: Values,
+    /// Which rows hold no value.
+    pub marks: Marks,
+}
+
+/// The physical values. Which variant a [`LogicalType`] uses is fixed by [`Values::for_type`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// 0 or 1.
+    Bool(Vec<u8>),
+    /// Int8
+    Int8(Vec<i8>),
+    /// Int16
+    Int16(Vec<i16>),
+    /// Int32; Date as days since 1970-01-01; Decimal of at most 9 digits, unscaled
+    Int32(Vec<i32>),
+    /// Int64; Timestamp as ticks since 1970-01-01T00:00:00Z; Decimal of at most 18 digits, unscaled
+    Int64(Vec<i64>),
+    /// UInt8
+    UInt8(Vec<u8>),
+    /// UInt16
+    UInt16(Vec<u16>),
+    /// UInt32
+    UInt32(Vec<u32>),
+    /// UInt64
+    UInt64(Vec<u64>),
+    /// Float32
+    Float32(Vec<f32>),
+    /// Float64
+    Float64(Vec<f64>),
+    /// Decimal of at most 38 digits, unscaled
+    Int128(Vec<i128>),
+    /// Decimal of at most 76 digits, unscaled: two's complement, 32 bytes, little-endian
+    Int256(Vec<[u8; 32]>),
+    /// Uuid, its bytes in the order in which they are written
+    Uuid(Vec<[u8; 16]>),
+    /// String
+    Text(Text),
+}
+
+/// Texts, one behind the other. Row `i` is `bytes[ends[i−1]..ends[i]]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Text {
+    /// Where each row ends in `bytes`.
+    pub ends: Vec<u32>,
+    /// All rows' bytes, valid UTF-8 each.
+    pub bytes: Vec<u8>,
+}
+
+impl Text {
+    /// Appends one row.
+    ///
+    /// # Panics
+    /// When the column would hold 4 GiB or more: whoever fills a batch closes it long before.
+    #[inline]
+    pub fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.end_row();
+    }
+
+    /// Ends the row whose bytes were appended to `bytes`.
+    ///
+    /// # Panics
+    /// As [`Text::push`].
+    #[inline]
+    pub fn end_row(&mut self) {
+        let end = u32::try_from(self.bytes.len()).expect("a text column of a batch stays below 4 GiB");
+        self.ends.push(end);
+    }
+
+    /// The bytes of one row.
+    #[inline]
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
+        &self.bytes[start..self.ends[row] as usize]
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows);
+        self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+}
+
+/// Why a row holds no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mark {
+    /// It holds one.
+    Value = 0,
+    /// The record says null.
+    Null = 1,
+    /// The record does not have the field: the database's default applies, and an upsert leaves the column alone.
+    Absent = 2,
+}
+
+/// One [`Mark`] per row, kept only up to the last row that is not [`Mark::Value`], so that columns without nulls pay
+/// nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marks(Vec<u8>);
+
+impl Marks {
+    /// The mark of a row; rows beyond the last marked one hold values.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, row: usize) -> Mark {
+        match self.0.get(row) {
+            None | Some(0) => Mark::Value,
+            Some(1) => Mark::Null,
+            Some(_) => Mark::Absent,
+        }
+    }
+
+    /// True when every row holds a value.
+    #[must_use]
+    pub fn all_values(&self) -> bool {
+        self.0.iter().all(|mark| *mark == 0)
+    }
+
+    /// The raw marks ([`Mark`] as u8) of the rows up to the last marked one; all rows beyond hold values.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn push(&mut self, row: usize, mark: Mark) {
+        self.0.resize(row, Mark::Value as u8);
+        self.0.push(mark as u8);
+    }
+}
+
+macro_rules! each_vec {
+    ($values:expr, $v:ident => $do:expr, $text:ident => $do_text:expr) => {
+        match $values {
+            Values::Bool($v) | Values::UInt8($v) => $do,
+            Values::Int8($v) => $do,
+            Values::Int16($v) => $do,
+            Values::Int32($v) => $do,
+            Values::Int64($v) => $do,
+            Values::UInt16($v) => $do,
+            Values::UInt32($v) => $do,
+            Values::UInt64($v) => $do,
+            Values::Float32($v) => $do,
+            Values::Float64($v) => $do,
+            Values::Int128($v) => $do,
+            Values::Int256($v) => $do,
+            Values::Uuid($v) => $do,
+            Values::Text($text) => $do_text,
+        }
+    };
+}
+
+impl Values {
+    /// Empty values of the physical type that holds `logical`.
+    #[must_use]
+    pub fn for_type(logical: LogicalType) -> Self {
+        match logical {
+            LogicalType::Bool => Self::Bool(Vec::new()),
+            LogicalType::Int8 => Self::Int8(Vec::new()),
+            LogicalType::Int16 => Self::Int16(Vec::new()),
+            LogicalType::Int32 | LogicalType::Date => Self::Int32(Vec::new()),
+            LogicalType::Int64 | LogicalType::Timestamp { .. } => Self::Int64(Vec::new()),
+            LogicalType::UInt8 => Self::UInt8(Vec::new()),
+            LogicalType::UInt16 => Self::UInt16(Vec::new()),
+            LogicalType::UInt32 => Self::UInt32(Vec::new()),
+            LogicalType::UInt64 => Self::UInt64(Vec::new()),
+            LogicalType::Float32 => Self::Float32(Vec::new()),
+            LogicalType::Float64 => Self::Float64(Vec::new()),
+            LogicalType::Decimal { precision: 0..=9, .. } => Self::Int32(Vec::new()),
+            LogicalType::Decimal { precision: 10..=18, .. } => Self::Int64(Vec::new()),
+            LogicalType::Decimal { precision: 19..=38, .. } => Self::Int128(Vec::new()),
+            LogicalType::Decimal { .. } => Self::Int256(Vec::new()),
+            LogicalType::Uuid => Self::Uuid(Vec::new()),
+            LogicalType::String => Self::Text(Text::default()),
+        }
+    }
+
+    /// Rows held.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        each_vec!(self, v => v.len(), text => text.ends.len())
+    }
+
+    /// True without a row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Column {
+    /// An empty column for values of this type.
+    #[must_use]
+    pub fn new(logical: LogicalType) -> Self {
+        Self { values: Values::for_type(logical), marks: Marks::default() }
+    }
+
+    /// Rows held.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// True without a row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Appends a row without a value: the type's zero, marked.
+    pub fn push_mark(&mut self, mark: Mark) {
+        let row = self.len();
+        each_vec!(&mut self.values, v => v.push(Default::default()), text => text.end_row());
+        self.marks.push(row, mark);
+    }
+
+    /// Forgets all rows from `rows` on.
+    pub fn truncate(&mut self, rows: usize) {
+        each_vec!(&mut self.values, v => v.truncate(rows), text => text.truncate(rows));
+        self.marks.0.truncate(rows);
+    }
+
+    /// Bytes that the rows occupy (capacity, as that is what the process holds).
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        fn of<T>(v: &Vec<T>) -> usize {
+            v.capacity() * size_of::<T>()
+        }
+        each_vec!(&self.values, v => of(v), text => of(&text.ends) + text.bytes.capacity()) + self.marks.0.capacity()
+    }
+
+    /// Bytes in use by the rows, without spare capacity.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        each_vec!(&self.values, v => size_of_val(v.as_slice()), text => text.ends.len() * 4 + text.bytes.len())
+            + self.marks.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_truncated_row_leaves_no_trace() {
+        let mut column = Column::new(LogicalType::String);
+        let Values::Text(text) = &mut column.values else { panic!("a string column holds text") };
+        text.push("one");
+        column.push_mark(Mark::Null);
+        let before = column.clone();
+        let Values::Text(text) = &mut column.values else { panic!("a string column holds text") };
+        text.push("three");
+        column.push_mark(Mark::Absent);
+        column.truncate(2);
+        assert_eq!(column, before);
+    }
+
+    #[test]
+    fn marks_beyond_the_last_marked_row_are_values() {
+        let mut column = Column::new(LogicalType::Int64);
+        let push = |column: &mut Column, v| match &mut column.values {
+            Values::Int64(values) => values.push(v),
+            _ => panic!("an int64 column holds i64"),
+        };
+        push(&mut column, 1);
+        assert!(column.marks.all_values());
+        column.push_mark(Mark::Absent);
+        push(&mut column, 3);
+        let marks: Vec<_> = (0..column.len()).map(|row| column.marks.get(row)).collect();
+        assert_eq!(marks, [Mark::Value, Mark::Absent, Mark::Value]);
+    }
+}

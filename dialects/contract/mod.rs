@@ -1,0 +1,20 @@
+//! What flows between the pipeline and a database, and what a database must offer.
+//!
+//! In the order in which a record meets them: [`LogicalType`] says what a value is, [`Column`] holds the values of
+//! many records, a [`Block`] is the columns for one table, [`TableSchema`] is the table as the database describes it,
+//! [`Grammar`] and [`Session`] are the two halves of a dialect, [`Error`] carries the [`Advice`] that the pipeline
+//! follows.
+
+mod block;
+mod column;
+mod dialect;
+mod error;
+mod table;
+mod types;
+
+pub use block::{Block, Layout};
+pub use column::{Column, Mark, Marks, Text, Values};
+pub use dialect::{Compression, Connection, Grammar, Receipt, Session, Target};
+pub use error::{Advice, Error, Refusal};
+pub use table::{ColumnDefault, ColumnSpec, Storage, TableColumn, TableName, TableSchema, TableSpec};
+pub use types::{LogicalType, MAX_DECIMAL_PRECISION, ParseTypeError};

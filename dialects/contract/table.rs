@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::contract::LogicalType;
+
+/// A table's name, with the schema (ClickHouse, MySQL: database) where one is given; unquoted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// Schema or database; the connection's own where absent.
+    pub schema: Option<String>,
+    /// The name, as the database stores it.
+    pub name: String,
+}
+
+impl TableName {
+    /// Reads `name` or `schema.name`; a part that holds a dot itself stands in double quotes or backquotes.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut parts = vec![String::new()];
+        let mut quote = None;
+        for c in text.chars() {
+            match (quote, c) {
+                (None, '"' | '`') => quote = Some(c),
+                (Some(q), _) if q == c => quote = None,
+                (None, '.') if parts.len() == 1 => parts.push(String::new()),
+                _ => parts.last_mut().expect("never empty").push(c),
+            }
+        }
+        let name = parts.pop().expect("never empty");
+        Self { schema: parts.pop(), name }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{schema}.")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// A table as the database describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    /// Its name, with the schema always filled in where the database has schemas.
+    pub name: TableName,
+    /// What holds the rows, in the database's words (ClickHouse: the engine); for messages.
+    pub kind: String,
+    /// All columns in the table's order, those that cannot be inserted into too.
+    pub columns: Vec<TableColumn>,
+}
+
+/// One column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableColumn {
+    /// Its name, unquoted.
+    pub name: String,
+    /// Its type in the database's own words, for messages and for the dialect.
+    pub type_text: String,
+    /// What values it takes, or why rowfall cannot write it.
+    pub logical: Result<LogicalType, String>,
+    /// Whether it takes null.
+    pub nullable: bool,
+    /// What it holds when an insert leaves it out.
+    pub default: ColumnDefault,
+    /// For dates (days) and timestamps (ticks): the values that the column can hold, where that is less than its
+    /// physical type.
+    pub range: Option<RangeInclusive<i64>>,
+    /// For timestamps: the zone in which a text without an offset is read; UTC where absent.
+    pub zone: Option<String>,
+}
+
+/// What a column holds when an insert leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnDefault {
+    /// Nothing was declared: null where it is nullable, otherwise a value must be given.
+    None,
+    /// An expression that the database evaluates.
+    Expression,
+    /// It is computed and cannot be inserted into.
+    Generated,
+}
+
+/// A table to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// Its name.
+    pub name: TableName,
+    /// Its columns in order.
+    pub columns: Vec<ColumnSpec>,
+    /// How the database should keep it.
+    pub storage: Storage,
+}
+
+/// A column to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// Its name, unquoted.
+    pub name: String,
+    /// Its type in the database's own words, without nullability.
+    pub type_text: String,
+    /// Whether it takes null.
+    pub nullable: bool,
+}
+
+/// How a database should keep a new table. A dialect that has no such choice ignores it, so that one configuration
+/// serves several databases.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// ClickHouse: the engine with its arguments; `MergeTree` by default.
+    pub engine: Option<String>,
+    /// ClickHouse: ORDER BY, expressions; `tuple()` by default.
+    pub order_by: Vec<String>,
+    /// ClickHouse: PARTITION BY, an expression.
+    pub partition_by: Option<String>,
+    /// ClickHouse: TTL, an expression.
+    pub ttl: Option<String>,
+    /// ClickHouse: SETTINGS of the table.
+    pub settings: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_with_and_without_schema() {
+        let of = |schema: Option<&str>, name: &str| TableName { schema: schema.map(Into::into), name: name.into() };
+        assert_eq!(TableName::parse("orders"), of(None, "orders"));
+        assert_eq!(TableName::parse("shop.orders"), of(Some("shop"), "orders"));
+        assert_eq!(TableName::parse("`my.shop`.\"or.ders\""), of(Some("my.shop"), "or.ders"));
+        assert_eq!(TableName::parse("a.b.c"), of(Some("a"), "b.c"));
+    }
+}

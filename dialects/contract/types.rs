@@ -1,0 +1,144 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// The most digits that a decimal can have.
+pub const MAX_DECIMAL_PRECISION: u8 = 76;
+
+/// What a value is, whatever the format it came in and the database it goes to.
+///
+/// Its text form (`int64`, `decimal(18,2)`, `timestamp(3)`) is what users write under `columns:` and what messages
+/// show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogicalType {
+    /// True or false.
+    Bool,
+    /// −2⁷ … 2⁷−1.
+    Int8,
+    /// −2¹⁵ … 2¹⁵−1.
+    Int16,
+    /// −2³¹ … 2³¹−1.
+    Int32,
+    /// −2⁶³ … 2⁶³−1.
+    Int64,
+    /// 0 … 2⁸−1.
+    UInt8,
+    /// 0 … 2¹⁶−1.
+    UInt16,
+    /// 0 … 2³²−1.
+    UInt32,
+    /// 0 … 2⁶⁴−1.
+    UInt64,
+    /// IEEE 754 binary32.
+    Float32,
+    /// IEEE 754 binary64.
+    Float64,
+    /// An exact number of at most `precision` digits, `scale` of them behind the point; `scale ≤ precision ≤ 76`.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits behind the point.
+        scale: u8,
+    },
+    /// UTF-8 text.
+    String,
+    /// 128 bits in the order in which they are written.
+    Uuid,
+    /// A day of the proleptic Gregorian calendar, without a zone.
+    Date,
+    /// An instant, counted from 1970-01-01T00:00:00Z in units of 10^−`digits` seconds; `digits ≤ 9`.
+    Timestamp {
+        /// Digits behind the second: 0 seconds, 3 milliseconds, 6 microseconds, 9 nanoseconds.
+        digits: u8,
+    },
+}
+
+impl fmt::Display for LogicalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("bool"),
+            Self::Int8 => f.write_str("int8"),
+            Self::Int16 => f.write_str("int16"),
+            Self::Int32 => f.write_str("int32"),
+            Self::Int64 => f.write_str("int64"),
+            Self::UInt8 => f.write_str("uint8"),
+            Self::UInt16 => f.write_str("uint16"),
+            Self::UInt32 => f.write_str("uint32"),
+            Self::UInt64 => f.write_str("uint64"),
+            Self::Float32 => f.write_str("float32"),
+            Self::Float64 => f.write_str("float64"),
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            Self::String => f.write_str("string"),
+            Self::Uuid => f.write_str("uuid"),
+            Self::Date => f.write_str("date"),
+            Self::Timestamp { digits } => write!(f, "timestamp({digits})"),
+        }
+    }
+}
+
+/// A text that is not a [`LogicalType`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a type of rowfall's")]
+pub struct ParseTypeError(pub String);
+
+impl FromStr for LogicalType {
+    type Err = ParseTypeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || ParseTypeError(text.to_owned());
+        let (name, arguments) = match text.split_once('(') {
+            None => (text, Vec::new()),
+            Some((name, rest)) => {
+                let inner = rest.strip_suffix(')').ok_or_else(unknown)?;
+                let numbers = inner.split(',').map(|n| n.trim().parse::<u8>());
+                (name, numbers.collect::<Result<_, _>>().map_err(|_| unknown())?)
+            }
+        };
+        Ok(match (name, arguments.as_slice()) {
+            ("bool", []) => Self::Bool,
+            ("int8", []) => Self::Int8,
+            ("int16", []) => Self::Int16,
+            ("int32", []) => Self::Int32,
+            ("int64", []) => Self::Int64,
+            ("uint8", []) => Self::UInt8,
+            ("uint16", []) => Self::UInt16,
+            ("uint32", []) => Self::UInt32,
+            ("uint64", []) => Self::UInt64,
+            ("float32", []) => Self::Float32,
+            ("float64", []) => Self::Float64,
+            ("string", []) => Self::String,
+            ("uuid", []) => Self::Uuid,
+            ("date", []) => Self::Date,
+            ("timestamp", []) => Self::Timestamp { digits: 3 },
+            ("timestamp", &[digits]) if digits <= 9 => Self::Timestamp { digits },
+            ("decimal", &[precision, scale])
+                if (1..=MAX_DECIMAL_PRECISION).contains(&precision) && scale <= precision =>
+            {
+                Self::Decimal { precision, scale }
+            }
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_round_trips(precision in 1u8..=76, scale in 0u8..=76, digits in 0u8..=9) {
+            let decimal = LogicalType::Decimal { precision, scale: scale.min(precision) };
+            prop_assert_eq!(decimal.to_string().parse(), Ok(decimal));
+            let timestamp = LogicalType::Timestamp { digits };
+            prop_assert_eq!(timestamp.to_string().parse(), Ok(timestamp));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_type() {
+        for text in ["", "int", "decimal", "decimal(77,0)", "decimal(3,4)", "timestamp(10)", "decimal(3,2", "String"] {
+            assert_eq!(text.parse::<LogicalType>(), Err(ParseTypeError(text.to_owned())));
+        }
+    }
+}

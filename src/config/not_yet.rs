@@ -1,0 +1,65 @@
+//! What the design names and this version does not have yet. It is refused by name, so that nobody takes a setting of
+//! a later version for a typing error.
+
+use super::error::Problem;
+
+/// Keys; `*` stands for any topic or column.
+pub(super) const KEYS: [&str; 15] = [
+    "registry",
+    "http",
+    "kafka.instance",
+    "errors.dead_letter_topic",
+    "errors.max_consecutive",
+    "errors.max_rate",
+    "topics.*.key",
+    "topics.*.primary_key",
+    "topics.*.deletes",
+    "topics.*.absent",
+    "topics.*.null",
+    "topics.*.metadata",
+    "topics.*.columns.*.default",
+    "topics.*.columns.*.nested",
+    "topics.*.clickhouse.cluster",
+];
+
+/// Words that a key which is there already will take.
+pub(super) const VALUES: [(&str, &[&str]); 8] = [
+    ("delivery", &["exactly-once"]),
+    ("target.compression", &["zstd"]),
+    ("errors.bad_record", &["dead-letter", "skip"]),
+    ("topics.*.value", &["avro", "json-schema", "protobuf", "connect-json", "string", "bytes"]),
+    ("topics.*.envelope", &["debezium"]),
+    ("topics.*.mode", &["upsert"]),
+    ("topics.*.evolve", &["add", "widen"]),
+    ("topics.*.unknown_fields", &["add"]),
+];
+
+/// Schemes of the databases to come.
+pub(super) const SCHEMES: [&str; 4] = ["postgres", "postgresql", "mysql", "mariadb"];
+
+/// Templates of table names to come, by what follows `${`: groups of a regular expression, headers and fields.
+pub(super) fn table_template(inner: &str) -> bool {
+    inner.starts_with("header:") || inner.starts_with("field:") || inner.parse::<u8>().is_ok()
+}
+
+/// Whether a later version has this key.
+pub(super) fn key(path: &[String]) -> bool {
+    KEYS.iter().any(|pattern| matches(pattern, path))
+}
+
+/// Whether a later version takes this word there.
+pub(super) fn value(path: &[String], word: &str) -> bool {
+    let time_or_offset = || word.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
+    VALUES.iter().any(|(pattern, words)| matches(pattern, path) && words.contains(&word))
+        || matches("kafka.start_from", path) && time_or_offset()
+}
+
+/// The message.
+pub(super) fn problem(what: &str) -> Problem {
+    Problem::new(format!("`{what}` is not available yet in this version")).label("not available yet")
+}
+
+fn matches(pattern: &str, path: &[String]) -> bool {
+    let steps: Vec<_> = pattern.split('.').collect();
+    steps.len() == path.len() && steps.iter().zip(path).all(|(step, key)| *step == "*" || step == key)
+}

@@ -1,0 +1,257 @@
+//! The file as users write it. These types and their comments are the reference: `docs/configuration.md` and the JSON
+//! Schema are made of them.
+//!
+//! Every field has a default, so that what is wrong can be left out and reading goes on; `check` asks for what must be
+//! there.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::scalars::{Age, OneOrMany, Ordered, Scalar, Size, Workers};
+
+/// Kafka topics into database tables.
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map of settings")]
+#[schemars(title = "rowfall.yaml")]
+pub(super) struct Raw {
+    /// The consumer group, and the key of rowfall's bookkeeping. Required; where `--brokers`, `--topic` or `--to` is
+    /// given it is `rowfall-` and the topics unless it is written.
+    pub(super) name: Option<String>,
+    /// Where records come from.
+    pub(super) kafka: RawKafka,
+    /// Where rows go.
+    pub(super) target: RawTarget,
+    /// What a crash may do.
+    pub(super) delivery: Delivery,
+    /// When a batch is closed and written: at whichever limit it meets first.
+    pub(super) batch: RawBatch,
+    /// Bytes in flight between Kafka and the database. When they are spent, rowfall stops reading. At least twice
+    /// `batch.bytes`.
+    pub(super) memory: Memory,
+    /// Threads that decode: a number, or `auto` for one per core that this process may use, at most 8.
+    pub(super) workers: Workers,
+    /// What to do with records that cannot be decoded.
+    pub(super) errors: RawErrors,
+    /// Each topic with its table. Required. A key without a value takes all defaults: `orders:`.
+    pub(super) topics: Ordered<RawTopic>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ brokers: localhost:9092 }`")]
+pub(super) struct RawKafka {
+    /// Brokers to begin with: `host:port`, several with commas between. Required.
+    pub(super) brokers: Option<String>,
+    /// Where to begin in a partition for which the group has committed nothing.
+    pub(super) start_from: RawStartFrom,
+    /// Any librdkafka property, by its own name. Those that rowfall sets itself are refused.
+    pub(super) properties: BTreeMap<String, Scalar>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawStartFrom {
+    /// At the oldest record there is.
+    #[default]
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ url: sqlite://orders.db }`")]
+pub(super) struct RawTarget {
+    /// `clickhouse://user:password@host:port/database`, `clickhouses://…` (TLS) or `sqlite://path`. Required.
+    pub(super) url: Option<String>,
+    /// Compression of what is sent, where the database knows it.
+    pub(super) compression: RawCompression,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawCompression {
+    /// Off on loopback, LZ4 elsewhere.
+    #[default]
+    Auto,
+    /// Off.
+    None,
+    /// LZ4.
+    Lz4,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Delivery {
+    /// Every record arrives; after a crash the last batches may arrive twice.
+    #[default]
+    AtLeastOnce,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ rows: 500000, age: 1s }`")]
+pub(super) struct RawBatch {
+    /// Rows; at least 1.
+    #[schemars(range(min = 1))]
+    pub(super) rows: usize,
+    /// Bytes of its columns; from 1KiB to 1GiB, and at most half of `memory`. Default: 64MiB, or half of `memory` where
+    /// that is less.
+    pub(super) bytes: Option<Size>,
+    /// Time since its first row; at least 1ms.
+    pub(super) age: Age,
+}
+
+impl Default for RawBatch {
+    fn default() -> Self {
+        Self { rows: 500_000, bytes: None, age: Age(std::time::Duration::from_secs(1)) }
+    }
+}
+
+/// A [`Size`] with the default of `memory`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(inline)]
+pub(super) struct Memory(pub(super) Size);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Size(256 << 20))
+    }
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ show_values: false }`")]
+pub(super) struct RawErrors {
+    /// What to do with a record that cannot be decoded.
+    pub(super) bad_record: BadRecord,
+    /// Whether messages may show the values of such records. Mind who reads the logs.
+    pub(super) show_values: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum BadRecord {
+    /// Its partition stops and says why.
+    #[default]
+    Stop,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ table: orders }`")]
+pub(super) struct RawTopic {
+    /// The table, as `name` or `schema.name`; a part that holds a dot itself stands in double quotes or backquotes.
+    /// `${topic}` stands for the topic. Default: the topic's name.
+    pub(super) table: Option<String>,
+    /// The format of the records' values.
+    pub(super) value: ValueFormat,
+    /// What surrounds the row in a record's value.
+    pub(super) envelope: Envelope,
+    /// What a record does to the table.
+    pub(super) mode: Mode,
+    /// Whether to create the table when it is missing.
+    pub(super) create: bool,
+    /// What may change in a table that is there.
+    pub(super) evolve: Evolve,
+    /// What to do with a field for which the table has no column.
+    pub(super) unknown_fields: RawUnknownFields,
+    /// Settings of single columns, by the column's name in the table. Short form: `amount: decimal(18,2)` for
+    /// `amount: { type: decimal(18,2) }`.
+    pub(super) columns: Ordered<RawColumn>,
+    /// How ClickHouse should keep a table that rowfall creates. Other databases pass over it.
+    pub(super) clickhouse: RawClickhouse,
+}
+
+impl Default for RawTopic {
+    fn default() -> Self {
+        Self {
+            table: None,
+            value: ValueFormat::default(),
+            envelope: Envelope::default(),
+            mode: Mode::default(),
+            create: true,
+            evolve: Evolve::default(),
+            unknown_fields: RawUnknownFields::default(),
+            columns: Ordered::default(),
+            clickhouse: RawClickhouse::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ValueFormat {
+    /// A JSON object; its fields are the columns.
+    #[default]
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Envelope {
+    /// Nothing: the value is the row.
+    #[default]
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mode {
+    /// It becomes a row.
+    #[default]
+    Insert,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Evolve {
+    /// Nothing.
+    #[default]
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawUnknownFields {
+    /// The record is bad.
+    #[default]
+    Error,
+    /// The field is left out.
+    Ignore,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a type such as `decimal(18,2)` or a map such as `{ from: amt }`")]
+#[schemars(extend("type" = ["object", "string", "null"]))]
+pub(super) struct RawColumn {
+    /// The field's name in the record. Default: the column's name.
+    pub(super) from: Option<String>,
+    /// The type of a column that rowfall creates: `bool`, `int8` … `int64`, `uint8` … `uint64`, `float32`, `float64`,
+    /// `decimal(digits,scale)`, `string`, `uuid`, `date`, `timestamp(digits)`, or a type of the database's own.
+    /// Default: what a sample of records shows.
+    #[serde(rename = "type")]
+    pub(super) type_text: Option<String>,
+    /// Whether a column that rowfall creates takes null.
+    pub(super) nullable: bool,
+    /// Leaves the field out although records have it.
+    pub(super) drop: bool,
+}
+
+impl Default for RawColumn {
+    fn default() -> Self {
+        Self { from: None, type_text: None, nullable: true, drop: false }
+    }
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ order_by: id }`")]
+pub(super) struct RawClickhouse {
+    /// The engine with its arguments. Default: `MergeTree`.
+    pub(super) engine: Option<String>,
+    /// ORDER BY: one expression or a list. Default: `tuple()`.
+    pub(super) order_by: OneOrMany,
+    /// PARTITION BY, an expression.
+    pub(super) partition_by: Option<String>,
+    /// TTL, an expression.
+    pub(super) ttl: Option<String>,
+    /// SETTINGS of the table.
+    pub(super) settings: BTreeMap<String, Scalar>,
+}

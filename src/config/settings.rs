@@ -1,0 +1,134 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rowfall_dialects::contract::{Storage, TableName, Target};
+
+/// What the command line says besides the file.
+#[derive(Clone, Default)]
+pub struct Overrides {
+    /// `-c FILE`; `rowfall.yaml` in the working directory where absent and no other flag makes a file needless.
+    pub file: Option<PathBuf>,
+    /// `--set path=value`, in the order given.
+    pub set: Vec<String>,
+    /// `--brokers`
+    pub brokers: Option<String>,
+    /// `--topic`, once per topic.
+    pub topics: Vec<String>,
+    /// `--to URL`
+    pub to: Option<String>,
+    /// `--name`
+    pub name: Option<String>,
+}
+
+impl Overrides {
+    /// Whether these flags make a file needless: then none is read unless it is named.
+    pub(super) fn replace_file(&self) -> bool {
+        self.brokers.is_some() || self.to.is_some() || !self.topics.is_empty()
+    }
+}
+
+/// Everything a run needs to know, checked. Made by [`load`](super::load) only.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The consumer group, and the key of rowfall's bookkeeping. Not empty.
+    pub name: String,
+    /// Where records come from.
+    pub kafka: KafkaSettings,
+    /// Where rows go.
+    pub target: Target,
+    /// When a batch is closed.
+    pub batch: BatchLimits,
+    /// Bytes that may be in flight between Kafka and the database; at least twice `batch.bytes`.
+    pub memory: usize,
+    /// Threads that decode; at least 1.
+    pub workers: usize,
+    /// Whether messages may show the values of bad records.
+    pub show_values: bool,
+    /// One per topic, in the file's order; each topic once; never empty.
+    pub routes: Vec<Route>,
+}
+
+/// The Kafka side.
+#[derive(Clone)]
+pub struct KafkaSettings {
+    /// librdkafka's `bootstrap.servers`.
+    pub brokers: String,
+    /// Where to begin in a partition for which the group has committed nothing.
+    pub start_from: StartFrom,
+    /// Further librdkafka properties; none of those that rowfall owns. May hold secrets.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Leaves out the properties' values: some are secrets.
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("start_from", &self.start_from)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
+/// Where to begin in a partition for which the group has committed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the oldest record there is.
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+}
+
+/// When a batch is closed: whichever limit it meets first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Rows; at least 1.
+    pub rows: usize,
+    /// Bytes that its columns occupy; at least 1, at most half of [`Settings::memory`].
+    pub bytes: usize,
+    /// Time since its first row; more than zero.
+    pub age: Duration,
+}
+
+/// One topic and the table that its records go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The topic.
+    pub topic: String,
+    /// The table, with `${topic}` filled in.
+    pub table: TableName,
+    /// Whether to create the table when it is missing.
+    pub create: bool,
+    /// What to do with a field for which the table has no column.
+    pub unknown_fields: UnknownFields,
+    /// What the file says about single columns, in the file's order; each column once.
+    pub columns: Vec<ColumnSettings>,
+    /// How the database should keep a table that rowfall creates.
+    pub storage: Storage,
+}
+
+/// What to do with a field for which the table has no column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// The record is bad.
+    Error,
+    /// The field is left out.
+    Ignore,
+}
+
+/// What the file says about one column of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSettings {
+    /// The column's name in the table.
+    pub name: String,
+    /// The field's name in the record.
+    pub from: String,
+    /// A logical type's text or the database's own type; unchecked, as only the dialect knows its types.
+    pub type_text: Option<String>,
+    /// Whether a column that rowfall creates takes null.
+    pub nullable: bool,
+    /// Whether the field is left out although the record has it.
+    pub drop: bool,
+}

@@ -1,0 +1,350 @@
+//! Keys, types and words that are refused.
+
+use super::*;
+
+#[test]
+fn unknown_keys() {
+    insta::assert_snapshot!(refused_with_rest("bacth: { rows: 1 }\n"), @r#"
+     × unknown key `bacth`; did you mean `batch`?
+      ╭─[rowfall.yaml:1:1]
+    1 │ bacth: { rows: 1 }
+      · ──┬──
+      ·   ╰── no such key
+    2 │ name: shop
+      ╰────
+     help: the keys at the top are `name`, `kafka`, `target`, `delivery`, `batch`, `memory`,
+           `workers`, `errors` and `topics`
+    "#);
+    insta::assert_snapshot!(refused_with_rest("kafka:\n  brokers: a:1\n  group.id: x\n"), @r#"
+     × unknown key `kafka."group.id"`
+      ╭─[rowfall.yaml:3:3]
+    2 │   brokers: a:1
+    3 │   group.id: x
+      ·   ────┬───
+      ·       ╰── no such key
+    4 │ name: shop
+      ╰────
+     help: the keys in `kafka` are `brokers`, `start_from` and `properties`; librdkafka's own
+           properties stand in `kafka.properties`
+    "#);
+    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    columns:\n      id: { typ: int64 }\n"), @r#"
+     × unknown key `topics.orders.columns.id.typ`; did you mean `type`?
+      ╭─[rowfall.yaml:4:13]
+    3 │     columns:
+    4 │       id: { typ: int64 }
+      ·             ─┬─
+      ·              ╰── no such key
+    5 │ name: shop
+      ╰────
+     help: the keys in `topics.orders.columns.id` are `from`, `type`, `nullable` and `drop`
+    "#);
+}
+
+#[test]
+fn wrong_types() {
+    insta::assert_snapshot!(refused_with_rest("batch: { rows: many }\n"), @r#"
+     × `batch.rows` takes a whole number such as `1000`, not a text
+      ╭─[rowfall.yaml:1:16]
+    1 │ batch: { rows: many }
+      ·                ──┬─
+      ·                  ╰── here
+    2 │ name: shop
+      ╰────
+    "#);
+    insta::assert_snapshot!(refused_with_rest("batch: 5\n"), @r#"
+     × `batch` takes a map such as `{ rows: 500000, age: 1s }`, not a number
+      ╭─[rowfall.yaml:1:8]
+    1 │ batch: 5
+      ·        ┬
+      ·        ╰── here
+    2 │ name: shop
+      ╰────
+    "#);
+    insta::assert_snapshot!(refused_with_rest("batch: { rows: -1, bytes: 1.5MiB, age: 1 }\nmemory: [1]\nworkers: many\n"), @r#"
+      × the configuration has 5 problems
+
+    Error:
+      × `batch.rows` takes a whole number such as `1000`
+       ╭─[rowfall.yaml:1:16]
+     1 │ batch: { rows: -1, bytes: 1.5MiB, age: 1 }
+       ·                ─┬
+       ·                 ╰── here
+     2 │ memory: [1]
+       ╰────
+
+    Error:
+      × `batch.bytes` takes a size such as `64MiB`, `64MB` or `65536` (bytes)
+       ╭─[rowfall.yaml:1:27]
+     1 │ batch: { rows: -1, bytes: 1.5MiB, age: 1 }
+       ·                           ───┬──
+       ·                              ╰── here
+     2 │ memory: [1]
+       ╰────
+
+    Error:
+      × `batch.age` takes a duration with its unit, such as `1s`, `100ms` or `1m`
+       ╭─[rowfall.yaml:1:40]
+     1 │ batch: { rows: -1, bytes: 1.5MiB, age: 1 }
+       ·                                        ┬
+       ·                                        ╰── here
+     2 │ memory: [1]
+       ╰────
+
+    Error:
+      × `memory` takes a size such as `64MiB`, `64MB` or `65536` (bytes), not a list
+       ╭─[rowfall.yaml:2:9]
+     1 │ batch: { rows: -1, bytes: 1.5MiB, age: 1 }
+     2 │ memory: [1]
+       ·         ┬
+       ·         ╰── here
+     3 │ workers: many
+       ╰────
+
+    Error:
+      × `workers` takes `auto` or a whole number such as `4`
+       ╭─[rowfall.yaml:3:10]
+     2 │ memory: [1]
+     3 │ workers: many
+       ·          ──┬─
+       ·            ╰── here
+     4 │ name: shop
+       ╰────
+    "#);
+    insta::assert_snapshot!(refused_with_rest("errors: { show_values: maybe }\n"), @r#"
+     × `errors.show_values` takes `true` or `false`, not a text
+      ╭─[rowfall.yaml:1:24]
+    1 │ errors: { show_values: maybe }
+      ·                        ──┬──
+      ·                          ╰── here
+    2 │ name: shop
+      ╰────
+    "#);
+    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    columns: [id]\n    clickhouse: { order_by: [[x]] }\n"), @r#"
+      × the configuration has 2 problems
+
+    Error:
+      × `topics.orders.columns` takes a map from names to settings, not a list
+       ╭─[rowfall.yaml:3:14]
+     2 │   orders:
+     3 │     columns: [id]
+       ·              ┬
+       ·              ╰── here
+     4 │     clickhouse: { order_by: [[x]] }
+       ╰────
+
+    Error:
+      × `topics.orders.clickhouse.order_by.0` takes a text, not a list
+       ╭─[rowfall.yaml:4:30]
+     3 │     columns: [id]
+     4 │     clickhouse: { order_by: [[x]] }
+       ·                              ┬
+       ·                              ╰── here
+     5 │ name: shop
+       ╰────
+    "#);
+    insta::assert_snapshot!(refused("- a\n"), @r#"
+     × the file takes a map of settings, not a list
+      ╭─[rowfall.yaml:1:1]
+    1 │ - a
+      · ▲
+      · ╰── here
+      ╰────
+    "#);
+}
+
+#[test]
+fn wrong_words() {
+    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: earlist }\n"), @r#"
+     × `kafka.start_from` cannot be `earlist`; did you mean `earliest`?
+      ╭─[rowfall.yaml:1:34]
+    1 │ kafka: { brokers: a, start_from: earlist }
+      ·                                  ───┬───
+      ·                                     ╰── here
+    2 │ name: shop
+      ╰────
+     help: it takes `earliest` or `latest`
+    "#);
+    insta::assert_snapshot!(refused_with_rest("topics: { orders: { mode: merge, value: {} } }\n"), @r#"
+      × the configuration has 2 problems
+
+    Error:
+      × `topics.orders.mode` cannot be `merge`
+       ╭─[rowfall.yaml:1:27]
+     1 │ topics: { orders: { mode: merge, value: {} } }
+       ·                           ──┬──
+       ·                             ╰── here
+     2 │ name: shop
+       ╰────
+      help: it takes `insert`
+
+    Error:
+      × `topics.orders.value` takes `json`, not a map
+       ╭─[rowfall.yaml:1:34]
+     1 │ topics: { orders: { mode: merge, value: {} } }
+       ·                                  ──┬──
+       ·                                    ╰── here
+     2 │ name: shop
+       ╰────
+    "#);
+}
+
+#[test]
+fn what_is_not_available_yet() {
+    insta::assert_snapshot!(refused_with_rest("registry: { url: http://localhost:8081 }\n"), @r#"
+     × `registry` is not available yet in this version
+      ╭─[rowfall.yaml:1:1]
+    1 │ registry: { url: http://localhost:8081 }
+      · ────┬───
+      ·     ╰── not available yet
+    2 │ name: shop
+      ╰────
+    "#);
+    insta::assert_snapshot!(refused_with_rest("delivery: exactly-once\n"), @r#"
+     × `delivery: exactly-once` is not available yet in this version
+      ╭─[rowfall.yaml:1:11]
+    1 │ delivery: exactly-once
+      ·           ──────┬─────
+      ·                 ╰── not available yet
+    2 │ name: shop
+      ╰────
+     help: write `at-least-once`
+    "#);
+    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: 2026-01-01T00:00:00Z, instance: x }\n"), @r#"
+      × the configuration has 2 problems
+
+    Error:
+      × `kafka.start_from: 2026-01-01T00:00:00Z` is not available yet in this version
+       ╭─[rowfall.yaml:1:34]
+     1 │ kafka: { brokers: a, start_from: 2026-01-01T00:00:00Z, instance: x }
+       ·                                  ──────────┬─────────
+       ·                                            ╰── not available yet
+     2 │ name: shop
+       ╰────
+      help: write `earliest` or `latest`
+
+    Error:
+      × `kafka.instance` is not available yet in this version
+       ╭─[rowfall.yaml:1:56]
+     1 │ kafka: { brokers: a, start_from: 2026-01-01T00:00:00Z, instance: x }
+       ·                                                        ────┬───
+       ·                                                            ╰── not available yet
+     2 │ name: shop
+       ╰────
+    "#);
+    insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d, compression: zstd }\n"), @r#"
+     × `target.compression: zstd` is not available yet in this version
+      ╭─[rowfall.yaml:1:45]
+    1 │ target: { url: postgres://h/d, compression: zstd }
+      ·                                             ──┬─
+      ·                                               ╰── not available yet
+    2 │ name: shop
+      ╰────
+     help: write `auto`, `none` or `lz4`
+    "#);
+    insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d }\n"), @r#"
+     × `postgres://` is not available yet in this version
+      ╭─[rowfall.yaml:1:16]
+    1 │ target: { url: postgres://h/d }
+      ·                ───────┬──────
+      ·                       ╰── not available yet
+    2 │ name: shop
+      ╰────
+     help: use clickhouse://, clickhouses:// (TLS) or sqlite://
+    "#);
+    insta::assert_snapshot!(refused_with_rest("topics:\n  /orders-(.*)/: {}\n"), @r#"
+     × topics by regular expression are not available yet in this version
+      ╭─[rowfall.yaml:2:3]
+    1 │ topics:
+    2 │   /orders-(.*)/: {}
+      ·   ──────┬──────
+      ·         ╰── not available yet
+    3 │ name: shop
+      ╰────
+     help: name each topic
+    "#);
+    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    table: o_${header:x}\n"), @r#"
+     × `${header:x}` is not available yet in this version
+      ╭─[rowfall.yaml:3:14]
+    2 │   orders:
+    3 │     table: o_${header:x}
+      ·              ─────┬─────
+      ·                   ╰── not available yet
+    4 │ name: shop
+      ╰────
+     help: `${topic}` can be used in a table's name
+    "#);
+}
+
+/// Every name in the table is refused, and as something to come.
+#[test]
+fn all_names_to_come_are_refused_by_name() {
+    let path = |pattern: &str| pattern.replacen('*', "orders", 1).replacen('*', "id", 1);
+    for key in not_yet::KEYS {
+        assert!(!reference::has_key(key), "`{key}` is there: take it off the list");
+        let text = with_flags(REST, &set(&[&format!("{}=1", path(key))]));
+        assert!(text.contains("is not available yet in this version"), "{key}: {text}");
+    }
+    for (key, words) in not_yet::VALUES {
+        for word in words {
+            let text = with_flags(REST, &set(&[&format!("{}={word}", path(key))]));
+            assert!(text.contains("is not available yet in this version"), "{key}: {word}: {text}");
+        }
+    }
+    for start_from in ["5", "-5", "2026-01-01"] {
+        let text = with_flags(REST, &set(&[&format!("kafka.start_from={start_from}")]));
+        assert!(text.contains("is not available yet in this version"), "{text}");
+    }
+}
+
+#[test]
+fn properties_of_rowfall() {
+    insta::assert_snapshot!(refused_with_rest("kafka:\n  brokers: a\n  properties:\n    group.id: x\n    log_cb: x\n    isolation.level: none\n    linger.ms: 5\n"), @r#"
+      × the configuration has 3 problems
+
+    Error:
+      × `kafka.properties.group.id` is rowfall's own
+       ╭─[rowfall.yaml:4:5]
+     3 │   properties:
+     4 │     group.id: x
+       ·     ────┬───
+       ·         ╰── here
+     5 │     log_cb: x
+       ╰────
+      help: use `name`
+
+    Error:
+      × `kafka.properties.isolation.level` takes `read_committed` or `read_uncommitted`
+       ╭─[rowfall.yaml:6:22]
+     5 │     log_cb: x
+     6 │     isolation.level: none
+       ·                      ──┬─
+       ·                        ╰── here
+     7 │     linger.ms: 5
+       ╰────
+
+    Error:
+      × `kafka.properties.log_cb` is rowfall's own
+       ╭─[rowfall.yaml:5:5]
+     4 │     group.id: x
+     5 │     log_cb: x
+       ·     ───┬──
+       ·        ╰── here
+     6 │     isolation.level: none
+       ╰────
+      help: a callback is code and cannot be set here
+    "#);
+    for (name, _) in check::OWNED_PROPERTIES {
+        let text = with_flags(REST, &set(&[&format!("kafka.properties.{}=x", name.replace('*', "stats"))]));
+        assert!(text.contains("is rowfall's own"), "{text}");
+    }
+    let allowed = [
+        "kafka.properties.isolation.level=read_uncommitted",
+        "kafka.properties.partition.assignment.strategy=range,roundrobin",
+        "kafka.properties.fetch.queue.backoff.ms=5",
+        "kafka.properties.enable.ssl.certificate.verification=false",
+        "kafka.properties.x=0.50",
+    ];
+    let settings = load_text(REST, &set(&allowed)).unwrap_or_else(|error| panic!("{}", shown(&error)));
+    assert_eq!(settings.kafka.properties["enable.ssl.certificate.verification"], "false");
+    assert_eq!(settings.kafka.properties["x"], "0.50");
+}

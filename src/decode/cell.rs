@@ -1,0 +1,248 @@
+//! One value into one column, whatever the format: exactly, or refused.
+
+use ethnum::I256;
+use rowfall_dialects::contract::{Column, LogicalType, Mark, Values};
+
+use super::program::ColumnRule;
+use super::{decimal, time};
+
+/// A column that awaits the value of the next row.
+pub(super) struct Cell<'a> {
+    pub(super) rule: &'a ColumnRule,
+    pub(super) column: &'a mut Column,
+}
+
+/// Why a value does not fit a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// The column takes no value of this kind; what was found.
+    Kind(&'static str),
+    /// The value is beyond the column's range.
+    Range,
+    /// The column does not keep that many digits behind the point.
+    Precision,
+    /// The text does not have the form that the column's type asks for; that form.
+    Form(&'static str),
+    /// Null, and the column takes none.
+    Null,
+    /// The value's own text is needed to write it exactly: read the record again with it.
+    NeedsText,
+}
+
+const NUMBER: &str = "a number";
+const FRACTION: &str = "a number with a fraction";
+
+impl Cell<'_> {
+    #[inline]
+    pub(super) fn null(self) -> Result<(), Misfit> {
+        if !self.rule.table_column.nullable {
+            return Err(Misfit::Null);
+        }
+        self.column.push_mark(Mark::Null);
+        Ok(())
+    }
+
+    pub(super) fn boolean(self, value: bool) -> Result<(), Misfit> {
+        match (self.rule.logical, &mut self.column.values) {
+            (LogicalType::String, Values::Text(text)) => text.push(if value { "true" } else { "false" }),
+            (LogicalType::Bool, Values::Bool(v)) => v.push(value.into()),
+            (LogicalType::Int8, Values::Int8(v)) => v.push(value.into()),
+            (LogicalType::UInt8, Values::UInt8(v)) => v.push(value.into()),
+            _ => return Err(Misfit::Kind("a boolean")),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn unsigned(self, value: u64) -> Result<(), Misfit> {
+        match i64::try_from(value) {
+            Ok(value) => self.signed(value),
+            Err(_) => match &mut self.column.values {
+                Values::UInt64(v) => {
+                    v.push(value);
+                    Ok(())
+                }
+                Values::Float64(_) | Values::Text(_) => Err(Misfit::NeedsText),
+                _ if matches!(self.rule.logical, LogicalType::Uuid | LogicalType::Date) => Err(Misfit::Kind(NUMBER)),
+                _ => Err(Misfit::Range),
+            },
+        }
+    }
+
+    #[inline]
+    pub(super) fn signed(self, value: i64) -> Result<(), Misfit> {
+        fn fit<T: TryFrom<i64>>(values: &mut Vec<T>, value: i64) -> Result<(), Misfit> {
+            values.push(T::try_from(value).map_err(|_| Misfit::Range)?);
+            Ok(())
+        }
+        match (self.rule.logical, &mut self.column.values) {
+            (LogicalType::Int64, Values::Int64(v)) => {
+                v.push(value);
+                Ok(())
+            }
+            (LogicalType::Int32, Values::Int32(v)) => fit(v, value),
+            (LogicalType::Int16, Values::Int16(v)) => fit(v, value),
+            (LogicalType::Int8, Values::Int8(v)) => fit(v, value),
+            (LogicalType::UInt64, Values::UInt64(v)) => fit(v, value),
+            (LogicalType::UInt32, Values::UInt32(v)) => fit(v, value),
+            (LogicalType::UInt16, Values::UInt16(v)) => fit(v, value),
+            (LogicalType::UInt8, Values::UInt8(v)) => fit(v, value),
+            (LogicalType::Float64, Values::Float64(v)) => {
+                #[expect(clippy::cast_precision_loss, reason = "a float column holds the nearest double, by its type")]
+                v.push(value as f64);
+                Ok(())
+            }
+            (LogicalType::Timestamp { .. }, Values::Int64(v)) => {
+                in_range(self.rule, value)?;
+                v.push(value);
+                Ok(())
+            }
+            (LogicalType::Bool, Values::Bool(v)) => {
+                v.push(u8::try_from(value).ok().filter(|v| *v <= 1).ok_or(Misfit::Range)?);
+                Ok(())
+            }
+            (LogicalType::String | LogicalType::Float32 | LogicalType::Decimal { .. }, _) => Err(Misfit::NeedsText),
+            _ => Err(Misfit::Kind(NUMBER)),
+        }
+    }
+
+    pub(super) fn float(self, value: f64) -> Result<(), Misfit> {
+        match (self.rule.logical, &mut self.column.values) {
+            (LogicalType::Float64, Values::Float64(v)) => {
+                v.push(value);
+                Ok(())
+            }
+            (LogicalType::Uuid | LogicalType::Date | LogicalType::Bool, _) => Err(Misfit::Kind(FRACTION)),
+            // Whether 1.0, 1e3 or 18446744073709551615.0 is an integer of the column is seen in its digits.
+            _ => Err(Misfit::NeedsText),
+        }
+    }
+
+    /// A number as it was written.
+    pub(super) fn number(self, text: &str) -> Result<(), Misfit> {
+        match self.rule.logical {
+            LogicalType::String => {
+                let Values::Text(values) = &mut self.column.values else { return Err(Misfit::Kind(NUMBER)) };
+                values.push(text);
+                Ok(())
+            }
+            LogicalType::Uuid | LogicalType::Date => Err(Misfit::Kind(NUMBER)),
+            _ => self.digits(text),
+        }
+    }
+
+    /// A string.
+    #[inline]
+    pub(super) fn text(self, text: &str) -> Result<(), Misfit> {
+        match (self.rule.logical, &mut self.column.values) {
+            (LogicalType::String, Values::Text(values)) => {
+                values.push(text);
+                Ok(())
+            }
+            (LogicalType::Timestamp { digits }, Values::Int64(values)) => {
+                let ticks = time::parse_timestamp(text, digits, &self.rule.zone)
+                    .map_err(|e| misfit_of_time(e, "an ISO 8601 time, `2024-02-29T12:34:56.789Z`"))?;
+                in_range(self.rule, ticks)?;
+                values.push(ticks);
+                Ok(())
+            }
+            (LogicalType::Date, Values::Int32(values)) => {
+                let days = time::parse_date(text).map_err(|e| misfit_of_time(e, "a date, `2024-02-29`"))?;
+                in_range(self.rule, days.into())?;
+                values.push(days);
+                Ok(())
+            }
+            (LogicalType::Uuid, Values::Uuid(values)) => {
+                let uuid = uuid::Uuid::try_parse(text).map_err(|_| Misfit::Form("a UUID"))?;
+                values.push(uuid.into_bytes());
+                Ok(())
+            }
+            (LogicalType::Bool, _) => Err(Misfit::Kind("a string")),
+            // 64-bit numbers and decimals are often quoted, since JavaScript would round them.
+            _ => self.digits(text),
+        }
+    }
+
+    /// A nested object or array, as it was written.
+    pub(super) fn nested(self, json: &str, kind: &'static str) -> Result<(), Misfit> {
+        match &mut self.column.values {
+            Values::Text(values) => {
+                values.push(json);
+                Ok(())
+            }
+            _ => Err(Misfit::Kind(kind)),
+        }
+    }
+
+    fn digits(self, text: &str) -> Result<(), Misfit> {
+        match &mut self.column.values {
+            Values::Float64(v) => v.push(parse_float(text, f64::is_infinite)?),
+            Values::Float32(v) => v.push(parse_float(text, f32::is_infinite)?),
+            values => {
+                let (precision, scale) = match self.rule.logical {
+                    LogicalType::Decimal { precision, scale } => (precision, scale),
+                    // Enough for every integer of 64 bits; the conversion below finds what is beyond the column.
+                    _ => (20, 0),
+                };
+                let number = decimal::parse(text, precision, scale).map_err(|e| match e {
+                    decimal::DecimalError::Syntax => Misfit::Form("a number"),
+                    decimal::DecimalError::TooPrecise => Misfit::Precision,
+                    decimal::DecimalError::TooLarge => Misfit::Range,
+                })?;
+                push_integer(values, number)?;
+                if let (LogicalType::Timestamp { .. }, Values::Int64(v)) = (self.rule.logical, values) {
+                    in_range(self.rule, v.last().copied().unwrap_or_default())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn push_integer(values: &mut Values, number: I256) -> Result<(), Misfit> {
+    fn fit<T: TryFrom<I256>>(values: &mut Vec<T>, number: I256) -> Result<(), Misfit> {
+        values.push(T::try_from(number).map_err(|_| Misfit::Range)?);
+        Ok(())
+    }
+    match values {
+        Values::Bool(v) => v.push(u8::try_from(number).ok().filter(|v| *v <= 1).ok_or(Misfit::Range)?),
+        Values::Int8(v) => fit(v, number)?,
+        Values::Int16(v) => fit(v, number)?,
+        Values::Int32(v) => fit(v, number)?,
+        Values::Int64(v) => fit(v, number)?,
+        Values::UInt8(v) => fit(v, number)?,
+        Values::UInt16(v) => fit(v, number)?,
+        Values::UInt32(v) => fit(v, number)?,
+        Values::UInt64(v) => fit(v, number)?,
+        Values::Int128(v) => fit(v, number)?,
+        Values::Int256(v) => v.push(number.to_le_bytes()),
+        Values::Float32(_) | Values::Float64(_) | Values::Uuid(_) | Values::Text(_) => {
+            return Err(Misfit::Kind(NUMBER));
+        }
+    }
+    Ok(())
+}
+
+/// The nearest float; a number too large for it is refused, while `NaN` and `Infinity` may be said in a string.
+fn parse_float<T: std::str::FromStr + Copy>(text: &str, infinite: fn(T) -> bool) -> Result<T, Misfit> {
+    let value: T = text.parse().map_err(|_| Misfit::Form("a number"))?;
+    if infinite(value) && text.bytes().any(|b| b.is_ascii_digit()) {
+        return Err(Misfit::Range);
+    }
+    Ok(value)
+}
+
+fn in_range(rule: &ColumnRule, value: i64) -> Result<(), Misfit> {
+    match &rule.table_column.range {
+        Some(range) if !range.contains(&value) => Err(Misfit::Range),
+        _ => Ok(()),
+    }
+}
+
+fn misfit_of_time(error: time::TimeError, form: &'static str) -> Misfit {
+    match error {
+        time::TimeError::Syntax => Misfit::Form(form),
+        time::TimeError::TooPrecise => Misfit::Precision,
+        time::TimeError::OutOfRange => Misfit::Range,
+    }
+}

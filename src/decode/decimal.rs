@@ -1,0 +1,141 @@
+//! Exact decimals from the text of a number.
+
+use ethnum::I256;
+
+/// Why a text is no decimal of the wanted precision and scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DecimalError {
+    /// It is no number.
+    Syntax,
+    /// It has digits other than zero behind the last that the scale keeps.
+    TooPrecise,
+    /// It has more digits than the precision.
+    TooLarge,
+}
+
+/// Reads `[+-]digits[.digits][e[+-]digits]` as an integer count of 10^−`scale`, exactly or not at all.
+pub(crate) fn parse(text: &str, precision: u8, scale: u8) -> Result<I256, DecimalError> {
+    let bytes = text.as_bytes();
+    let (negative, bytes) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, bytes),
+    };
+    let (mantissa, exponent) = match bytes.iter().position(|b| matches!(b, b'e' | b'E')) {
+        None => (bytes, 0),
+        Some(at) => (&bytes[..at], parse_exponent(&bytes[at + 1..])?),
+    };
+    let (whole, fraction) = match mantissa.iter().position(|b| *b == b'.') {
+        None => (mantissa, &[][..]),
+        Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+    };
+    if whole.is_empty() && fraction.is_empty() || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return Err(DecimalError::Syntax);
+    }
+
+    let mut digits = Digits { small: 0, large: None, significant: 0 };
+    // How many of the digits stand before the unit of the result.
+    let kept = i64::try_from(whole.len()).map_err(|_| DecimalError::TooLarge)? + exponent + i64::from(scale);
+    let mut position = 0i64;
+    for digit in whole.iter().chain(fraction) {
+        let digit = digit - b'0';
+        if position < kept {
+            digits.push(digit, precision)?;
+        } else if digit != 0 {
+            return Err(DecimalError::TooPrecise);
+        }
+        position += 1;
+    }
+    if digits.significant > 0 {
+        for _ in position..kept {
+            digits.push(0, precision)?;
+        }
+    }
+    let value = digits.value();
+    Ok(if negative { -value } else { value })
+}
+
+fn parse_exponent(bytes: &[u8]) -> Result<i64, DecimalError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| DecimalError::Syntax)?;
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(DecimalError::Syntax);
+    }
+    // Beyond ±10⁶ only the sign matters: any digit is then too large or too precise.
+    let magnitude = digits.parse::<i64>().unwrap_or(1_000_000).min(1_000_000);
+    Ok(if text.starts_with('-') { -magnitude } else { magnitude })
+}
+
+/// Digits as they come: in 64 bits while they fit, which is nearly always.
+struct Digits {
+    small: u64,
+    large: Option<I256>,
+    significant: u8,
+}
+
+impl Digits {
+    #[inline]
+    fn push(&mut self, digit: u8, precision: u8) -> Result<(), DecimalError> {
+        if digit == 0 && self.significant == 0 {
+            return Ok(());
+        }
+        self.significant += 1;
+        if self.significant > precision {
+            return Err(DecimalError::TooLarge);
+        }
+        match &mut self.large {
+            None if self.significant < 19 => self.small = self.small * 10 + u64::from(digit),
+            None => self.large = Some(I256::from(self.small) * 10 + I256::from(digit)),
+            Some(large) => *large = *large * 10 + I256::from(digit),
+        }
+        Ok(())
+    }
+
+    fn value(&self) -> I256 {
+        self.large.unwrap_or_else(|| I256::from(self.small))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ok(text: &str, precision: u8, scale: u8) -> String {
+        parse(text, precision, scale).map_or_else(|e| format!("{e:?}"), |v| v.to_string())
+    }
+
+    #[test]
+    fn exact_or_refused() {
+        assert_eq!(ok("12.34", 9, 2), "1234");
+        assert_eq!(ok("-0.05", 9, 2), "-5");
+        assert_eq!(ok("1.50", 9, 1), "15");
+        assert_eq!(ok("1.55", 9, 1), "TooPrecise");
+        assert_eq!(ok("1e3", 9, 2), "100000");
+        assert_eq!(ok("1.23e-2", 9, 4), "123");
+        assert_eq!(ok("1.23e-3", 9, 4), "TooPrecise");
+        assert_eq!(ok("0e999999999999999999999", 9, 4), "0");
+        assert_eq!(ok("1e999999999999999999999", 9, 4), "TooLarge");
+        assert_eq!(ok("1e-999999999999999999999", 9, 4), "TooPrecise");
+        assert_eq!(ok("99.99", 4, 2), "9999");
+        assert_eq!(ok("100.00", 4, 2), "TooLarge");
+        assert_eq!(ok("0000000000000000000000000.1", 1, 1), "1");
+        let nines = "9".repeat(76);
+        assert_eq!(ok(&nines, 76, 0), nines);
+        assert_eq!(ok(&format!("-{nines}"), 76, 0), format!("-{nines}"));
+        for text in ["", "-", ".", "1.2.3", "1e", "e1", "0x1", "1 ", "NaN", "١"] {
+            assert_eq!(ok(text, 9, 2), "Syntax", "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_unscaled_value_comes_back(value in any::<i128>(), scale in 0u8..=38) {
+            let digits = value.unsigned_abs().to_string();
+            let padded = format!("{digits:0>width$}", width = usize::from(scale) + 1);
+            let (whole, fraction) = padded.split_at(padded.len() - usize::from(scale));
+            let text = format!("{}{whole}.{fraction}0", if value < 0 { "-" } else { "" });
+            prop_assert_eq!(parse(&text, 76, scale), Ok(I256::from(value)));
+        }
+    }
+}

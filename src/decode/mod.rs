@@ -1,0 +1,46 @@
+//! From a record's bytes straight into typed columns.
+//!
+//! - [`Program`]: what to do with each field, compiled once from the table and the route
+//! - [`Decoder`]: runs it over records; a bad record leaves no trace in the columns
+//! - `json`: the format's own part; `cell`: one value into one column, whatever the format
+//! - `decimal`, `time`: exact numbers and instants from text
+
+mod cell;
+mod decimal;
+mod json;
+mod program;
+mod time;
+
+pub use json::Decoder;
+pub use program::{Program, RefusedColumn};
+pub use time::text_kind;
+
+use std::fmt;
+
+/// Why a record cannot become a row of its table. Never holds the record's values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord {
+    /// The field concerned, where it is one.
+    pub field: Option<String>,
+    /// The column concerned with its type in the database's words, where it is one.
+    pub column: Option<(String, String)>,
+    /// What is wrong: what the record has, what the column takes.
+    pub reason: String,
+    /// What an operator can do, an imperative sentence.
+    pub hint: String,
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((column, type_text)) = &self.column {
+            write!(f, "column `{column}` {type_text}")?;
+            match &self.field {
+                Some(field) if field != column => write!(f, " from field `{field}`: ")?,
+                _ => f.write_str(": ")?,
+            }
+        } else if let Some(field) = &self.field {
+            write!(f, "field `{field}`: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}

@@ -1,0 +1,28 @@
+//! rowfall moves Kafka topics into database tables.
+//!
+//! The modules in the order in which a record meets them:
+//!
+//! - [`source`]: Kafka: a consumer, its workers, their queues
+//! - [`decode`]: a record's bytes straight into typed columns
+//! - [`batch`]: rows on their way, closed and written together; [`budget`]: the bytes that they may occupy
+//! - [`reconcile`]: a route and its table, [`infer`]: what a sample shows of a missing one
+//! - [`write`]: closed units into the database, retried or refused
+//! - [`commit`]: what may be committed
+//!
+//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`demo`] feeds them,
+//! [`cli`] is the command line. Beside them [`config`] and [`problem`]. The databases are in `rowfall-dialects`.
+
+pub mod batch;
+pub mod budget;
+pub mod cli;
+pub mod commit;
+pub mod config;
+pub mod decode;
+pub mod demo;
+pub mod infer;
+pub mod pipeline;
+pub mod preview;
+pub mod problem;
+pub mod reconcile;
+pub mod source;
+pub mod write;

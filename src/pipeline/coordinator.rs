@@ -1,0 +1,377 @@
+//! The consumer's thread: rebalances, stops, commits, the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::CommitMode;
+
+use super::{Report, RunOptions, Summary};
+use crate::commit::Watermarks;
+use crate::problem::Problem;
+use crate::source::consumer::{Consumer, Event, Queue, Start};
+use crate::source::position::{Offset, Owned, Period, TopicPartition};
+use crate::source::worker::Command;
+use crate::write::Outcome;
+
+/// How long the group is served before reports are looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// At least this long between two asynchronous commits.
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How long a revoke waits for what was read to be written. The group waits with it.
+const REVOKE_WAIT: Duration = Duration::from_secs(10);
+/// How long a stop by signal waits for the same; the whole stop takes less than 5 s.
+const STOP_WAIT: Duration = Duration::from_millis(3_500);
+/// How long the brokers have to answer at an assignment before the run gives up.
+const ASSIGN_PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) struct WorkerHandle {
+    pub(super) queue: Arc<Queue>,
+    pub(super) commands: Sender<Command>,
+    pub(super) thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    fn tell(&self, command: Command) {
+        // A worker ends only when told to finish.
+        let _ = self.commands.send(command);
+        self.queue.wake();
+    }
+}
+
+/// A partition that this process owns.
+struct Holding {
+    owned: Arc<Owned>,
+    worker: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    Ended,
+    Stopped,
+}
+
+pub(super) struct Coordinator {
+    consumer: Option<Consumer>,
+    workers: Vec<WorkerHandle>,
+    reports: Receiver<Report>,
+    options: RunOptions,
+    holdings: BTreeMap<TopicPartition, Holding>,
+    watermarks: Watermarks,
+    /// With `until_end`: where each partition ended when it was first assigned.
+    ends: BTreeMap<TopicPartition, Offset>,
+    periods: u64,
+    stopped: Vec<Problem>,
+    committed_at: Instant,
+    assigned_at: Option<Instant>,
+    started_at: Instant,
+}
+
+impl Coordinator {
+    pub(super) fn new(
+        consumer: Consumer,
+        workers: Vec<WorkerHandle>,
+        reports: Receiver<Report>,
+        options: RunOptions,
+    ) -> Self {
+        Self {
+            consumer: Some(consumer),
+            workers,
+            reports,
+            options,
+            holdings: BTreeMap::new(),
+            watermarks: Watermarks::default(),
+            ends: BTreeMap::new(),
+            periods: 0,
+            stopped: Vec::new(),
+            committed_at: Instant::now(),
+            assigned_at: None,
+            started_at: Instant::now(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Summary, Problem> {
+        let result = self.serve();
+        let unwritten = self.finish(result.is_ok());
+        let rows = self.options.progress.rows.load(Ordering::Relaxed);
+        let started = self.assigned_at.unwrap_or(self.started_at);
+        result.map(|()| Summary {
+            records: rows,
+            rows,
+            elapsed: started.elapsed(),
+            stopped: std::mem::take(&mut self.stopped),
+            unwritten,
+        })
+    }
+
+    fn consumer(&self) -> &Consumer {
+        self.consumer.as_ref().expect("present until the end")
+    }
+
+    /// Until there is nothing left to do.
+    fn serve(&mut self) -> Result<(), Problem> {
+        while !self.options.stop.load(Ordering::Relaxed) {
+            match self.consumer().poll(POLL) {
+                Some(Event::Assigned(partitions)) => self.assign(&partitions)?,
+                Some(Event::Revoked(partitions)) => self.revoke(&partitions, false)?,
+                Some(Event::Lost(partitions)) => self.revoke(&partitions, true)?,
+                Some(Event::CommitFailed) => self.watermarks.forget_told(),
+                Some(Event::Fatal(problem)) => return Err(problem),
+                None => {}
+            }
+            while let Ok(report) = self.reports.try_recv() {
+                self.heed(report);
+            }
+            if self.committed_at.elapsed() >= COMMIT_EVERY {
+                self.committed_at = Instant::now();
+                self.commit(CommitMode::Async);
+                self.measure();
+            }
+            if self.is_done() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        if self.assigned_at.is_none() {
+            return false;
+        }
+        let reading = self.holdings.values().any(|h| h.state == State::Reading);
+        let all_stopped = !self.holdings.is_empty() && self.holdings.values().all(|h| h.state == State::Stopped);
+        if self.options.until_end { !reading } else { all_stopped }
+    }
+
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Problem> {
+        tracing::info!(partitions = partitions.len(), "assigned: {}", names(partitions));
+        let starts = self.patiently(|consumer| consumer.committed(partitions))?;
+        for Start { partition, committed } in &starts {
+            let end = if self.options.until_end {
+                let end = match self.ends.get(partition) {
+                    Some(end) => *end,
+                    None => self.patiently(|consumer| consumer.end(partition))?,
+                };
+                self.ends.insert(partition.clone(), end);
+                Some(end)
+            } else {
+                None
+            };
+            self.periods += 1;
+            let owned = Arc::new(Owned { partition: partition.clone(), period: Period(self.periods) });
+            let worker = self.least_loaded(partition);
+            self.watermarks.own(&owned, *committed);
+            // The worker knows of the partition before its first message can come.
+            self.workers[worker].tell(Command::Own { owned: Arc::clone(&owned), from: *committed, end });
+            self.workers[worker].queue.forward(&partition.topic, partition.partition);
+            self.holdings.insert(partition.clone(), Holding { owned, worker, state: State::Reading });
+        }
+        self.assigned_at.get_or_insert_with(Instant::now);
+        self.consumer().accept(&starts)
+    }
+
+    /// The worker with the fewest partitions of this topic, then the fewest of all.
+    fn least_loaded(&self, partition: &TopicPartition) -> usize {
+        let load = |worker: usize| {
+            let held = || self.holdings.values().filter(move |h| h.worker == worker);
+            (held().filter(|h| h.owned.partition.topic == partition.topic).count(), held().count())
+        };
+        (0..self.workers.len()).min_by_key(|worker| load(*worker)).expect("at least one worker")
+    }
+
+    /// Asks the brokers until they answer; they may be away for a while.
+    fn patiently<T>(&self, ask: impl Fn(&Consumer) -> Result<T, Problem>) -> Result<T, Problem> {
+        let started = Instant::now();
+        loop {
+            match ask(self.consumer()) {
+                Ok(answer) => return Ok(answer),
+                Err(problem) if started.elapsed() > ASSIGN_PATIENCE => return Err(problem),
+                Err(problem) if self.options.stop.load(Ordering::Relaxed) => return Err(problem),
+                Err(problem) => {
+                    tracing::warn!("asking again: {problem}");
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+            }
+        }
+    }
+
+    /// Hands partitions back: closes what was read, waits a bounded time for it to be written, commits what is.
+    fn revoke(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<(), Problem> {
+        tracing::info!(partitions = partitions.len(), lost, "revoked: {}", names(partitions));
+        let deadline = Instant::now() + REVOKE_WAIT;
+        let mut answers = Vec::new();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let own = |p: &&TopicPartition| self.holdings.get(p).is_some_and(|h| h.worker == index);
+            let theirs: Vec<_> = partitions.iter().filter(own).cloned().collect();
+            if !theirs.is_empty() {
+                let (done, answer) = channel();
+                worker.tell(Command::Release(theirs, done));
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            let _ = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        if !lost {
+            if !self.settle(partitions, deadline) {
+                tracing::warn!("handing over partitions with unwritten rows: their next owner reads them again");
+            }
+            self.commit(CommitMode::Sync);
+        }
+        for partition in partitions {
+            self.watermarks.release(partition);
+            self.holdings.remove(partition);
+        }
+        self.consumer().give_up(partitions)
+    }
+
+    /// Waits until everything closed of these partitions is written. False when the deadline came first.
+    fn settle(&mut self, partitions: &[TopicPartition], deadline: Instant) -> bool {
+        loop {
+            let unstopped = |p: &&TopicPartition| self.holdings.get(p).is_some_and(|h| h.state != State::Stopped);
+            let open: Vec<_> = partitions.iter().filter(unstopped).cloned().collect();
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.reports.recv_timeout(if self.watermarks.settled(&open) { Duration::ZERO } else { wait }) {
+                Ok(report) => self.heed(report),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return self.watermarks.settled(&open);
+                }
+            }
+        }
+    }
+
+    fn heed(&mut self, report: Report) {
+        match report {
+            Report::Closed(spans) => self.watermarks.closed(&spans),
+            Report::Passed(span) => {
+                let spans = [span];
+                self.watermarks.closed(&spans);
+                self.watermarks.written(&spans);
+            }
+            Report::Outcome(Outcome::Written { spans, rows, bytes }) => {
+                self.watermarks.written(&spans);
+                let progress = &self.options.progress;
+                progress.rows.fetch_add(rows as u64, Ordering::Relaxed);
+                progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            Report::Outcome(Outcome::Refused { spans, why }) => {
+                for span in spans {
+                    let place = format!("{} offsets {} to {}", span.owned.partition, span.start, span.end);
+                    self.stop(&span.owned, &place, why.clone());
+                }
+            }
+            Report::Stopped(owned, offset, why) => {
+                let place = format!("{} offset {offset}", owned.partition);
+                self.stop(&owned, &place, why);
+            }
+            Report::Ended(owned) => self.halt(&owned, State::Ended),
+        }
+    }
+
+    /// Stops a partition for good, and says so once.
+    fn stop(&mut self, owned: &Arc<Owned>, place: &str, why: Problem) {
+        let current = self.holdings.get(&owned.partition).filter(|h| h.owned == *owned);
+        if current.is_none_or(|h| h.state == State::Stopped) {
+            return;
+        }
+        let problem = why.within(place);
+        tracing::error!("partition stopped: {problem}");
+        self.stopped.push(problem);
+        self.halt(owned, State::Stopped);
+    }
+
+    fn halt(&mut self, owned: &Arc<Owned>, state: State) {
+        let Some(holding) = self.holdings.get_mut(&owned.partition).filter(|h| h.owned == *owned) else { return };
+        holding.state = state;
+        let partitions = vec![owned.partition.clone()];
+        self.consumer.as_ref().expect("present until the end").pause(&partitions);
+        self.workers[holding.worker].tell(Command::Halt(partitions));
+    }
+
+    fn commit(&mut self, mode: CommitMode) {
+        let due = self.watermarks.take_due();
+        if due.is_empty() {
+            return;
+        }
+        if let Err(problem) = self.consumer().commit(&due, mode) {
+            tracing::warn!("offsets are not committed, trying again: {problem}");
+            self.watermarks.forget_told();
+        }
+    }
+
+    fn measure(&self) {
+        let lag = |(p, at): (&TopicPartition, Option<Offset>)| {
+            let end = self.consumer().high_watermark(p)?;
+            u64::try_from(end.0 - at.map_or(0, |at| at.0)).ok()
+        };
+        let progress = &self.options.progress;
+        progress.lag.store(self.watermarks.positions().filter_map(lag).sum(), Ordering::Relaxed);
+        progress.partitions.store(self.holdings.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Closes and writes what was read, commits what is written, leaves the group. True when rows had to be given up.
+    fn finish(&mut self, orderly: bool) -> bool {
+        let by_signal = self.options.stop.load(Ordering::Relaxed);
+        let (done, answers) = channel();
+        for worker in &self.workers {
+            worker.tell(Command::Finish(done.clone()));
+        }
+        drop(done);
+        let patience = if by_signal { STOP_WAIT } else { Duration::MAX };
+        let mut deadline = Instant::now().checked_add(patience);
+        while answers.recv().is_ok() {}
+        let all: Vec<_> = self.holdings.keys().cloned().collect();
+        let settled = loop {
+            // A signal while the end is waited for shortens the wait.
+            if deadline.is_none() && self.options.stop.load(Ordering::Relaxed) {
+                deadline = Instant::now().checked_add(STOP_WAIT);
+            }
+            let step = Instant::now() + Duration::from_millis(200);
+            if self.settle(&all, deadline.map_or(step, |d| d.min(step))) {
+                break true;
+            }
+            if !orderly || deadline.is_some_and(|d| Instant::now() >= d) {
+                break false;
+            }
+            // The group is served while a slow database is waited for.
+            match self.consumer().poll(Duration::ZERO) {
+                Some(Event::Revoked(_) | Event::Lost(_)) => break false,
+                Some(Event::CommitFailed) => self.watermarks.forget_told(),
+                _ => {}
+            }
+            self.commit(CommitMode::Async);
+        };
+        self.watermarks.forget_told();
+        if orderly {
+            self.commit(CommitMode::Sync);
+        }
+        self.measure();
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        self.workers.clear();
+        if let Some(consumer) = self.consumer.take() {
+            // Leaving waits for the coordinator's answer, which may not come: not longer than this.
+            let (done, left) = channel();
+            std::thread::spawn(move || {
+                consumer.leave();
+                let _ = done.send(());
+            });
+            let _ = left.recv_timeout(Duration::from_secs(1));
+        }
+        !settled
+    }
+}
+
+fn names(partitions: &[TopicPartition]) -> String {
+    let shown: Vec<_> = partitions.iter().take(16).map(ToString::to_string).collect();
+    let more = if partitions.len() > shown.len() { ", …" } else { "" };
+    shown.join(", ") + more
+}

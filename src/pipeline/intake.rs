@@ -1,0 +1,149 @@
+//! What a worker does with each record: decode it into its topic's open unit, close the unit when it is due.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Report;
+use crate::batch::{OpenUnit, Unit};
+use crate::budget::Budget;
+use crate::config::BatchLimits;
+use crate::decode::Decoder;
+use crate::problem::Problem;
+use crate::source::position::{Offset, Owned, Span};
+use crate::source::worker;
+
+/// One worker's topics and their open units.
+pub(super) struct Intake {
+    topics: Vec<TopicIntake>,
+    /// The partition seen last and its topic's index: records come in runs.
+    last: Option<(Arc<Owned>, usize)>,
+    limits: BatchLimits,
+    /// A unit that occupies more is closed, so that one can fill while another is written.
+    largest_unit: usize,
+    budget: Arc<Budget>,
+    reports: Sender<Report>,
+}
+
+/// One topic of one worker.
+pub(super) struct TopicIntake {
+    topic: Arc<str>,
+    decoder: Decoder,
+    open: Option<OpenUnit>,
+    lane: UnboundedSender<Unit>,
+}
+
+impl TopicIntake {
+    pub(super) fn new(topic: &str, decoder: Decoder, lane: UnboundedSender<Unit>) -> Self {
+        Self { topic: topic.into(), decoder, open: None, lane }
+    }
+
+    fn close(&mut self, reports: &Sender<Report>) {
+        if let Some(open) = self.open.take() {
+            let unit = open.close();
+            // Before the lane can tell that it is written. The coordinator outlives the workers.
+            let _ = reports.send(Report::Closed(unit.spans.clone()));
+            // The lane ends only with the runtime, and then nothing is committed any more.
+            let _ = self.lane.send(unit);
+        }
+    }
+}
+
+impl Intake {
+    pub(super) fn new(
+        topics: Vec<TopicIntake>,
+        limits: BatchLimits,
+        largest_unit: usize,
+        budget: Arc<Budget>,
+        reports: Sender<Report>,
+    ) -> Self {
+        Self { topics, last: None, limits, largest_unit, budget, reports }
+    }
+
+    #[inline]
+    fn topic_of(&mut self, owned: &Arc<Owned>) -> usize {
+        match &self.last {
+            Some((last, index)) if Arc::ptr_eq(last, owned) => *index,
+            _ => {
+                let index = self.topics.iter().position(|t| t.topic == owned.partition.topic);
+                let index = index.expect("only subscribed topics are assigned");
+                self.last = Some((Arc::clone(owned), index));
+                index
+            }
+        }
+    }
+}
+
+impl worker::Intake for Intake {
+    #[inline]
+    fn record(&mut self, owned: &Arc<Owned>, offset: Offset, value: Option<&[u8]>) -> Result<(), Problem> {
+        let index = self.topic_of(owned);
+        let topic = &mut self.topics[index];
+        let Some(value) = value else { return Err(tombstone()) };
+        let open = match &mut topic.open {
+            Some(open) => open,
+            closed => closed.insert(OpenUnit::new(&topic.decoder.program().layout, &self.budget)),
+        };
+        if let Err(bad) = open.push(&mut topic.decoder, owned, offset, value) {
+            let table = &topic.decoder.program().layout.table.name;
+            return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+        }
+        if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {
+            topic.close(&self.reports);
+        }
+        Ok(())
+    }
+
+    fn passed(&mut self, owned: &Arc<Owned>, start: Offset, end: Offset) {
+        let index = self.topic_of(owned);
+        let extended = self.topics[index].open.as_mut().is_some_and(|open| open.extend(owned, end));
+        if !extended {
+            let _ = self.reports.send(Report::Passed(Span { owned: Arc::clone(owned), start, end }));
+        }
+    }
+
+    fn stopped(&mut self, owned: &Arc<Owned>, offset: Offset, why: Problem) {
+        let _ = self.reports.send(Report::Stopped(Arc::clone(owned), offset, why));
+    }
+
+    fn reached_end(&mut self, owned: &Arc<Owned>) {
+        let _ = self.reports.send(Report::Ended(Arc::clone(owned)));
+    }
+
+    fn tick(&mut self) -> bool {
+        let now = Instant::now();
+        let mut largest: Option<(usize, usize)> = None;
+        for (index, topic) in self.topics.iter_mut().enumerate() {
+            let Some(open) = &mut topic.open else { continue };
+            let bytes = open.account();
+            if bytes >= self.largest_unit || now.duration_since(open.opened()) >= self.limits.age {
+                topic.close(&self.reports);
+            } else if largest.is_none_or(|(most, _)| bytes > most) {
+                largest = Some((bytes, index));
+            }
+        }
+        if !self.budget.has_room()
+            && let Some((_, index)) = largest
+        {
+            self.topics[index].close(&self.reports);
+        }
+        self.budget.has_room()
+    }
+
+    fn flush(&mut self) {
+        for topic in &mut self.topics {
+            topic.close(&self.reports);
+        }
+        self.last = None;
+    }
+}
+
+#[cold]
+fn tombstone() -> Problem {
+    Problem::new(
+        "the record has no value: a tombstone says delete, and `mode: insert` cannot",
+        "leave tombstones out of the topic (cleanup.policy=delete); deletes come with a later version",
+    )
+}

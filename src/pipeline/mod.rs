@@ -1,0 +1,216 @@
+//! The stages, put together: the drawing in `docs/architecture.md`, top to bottom.
+//!
+//! ```text
+//!  Kafka partitions
+//!    │  source        a worker thread reads batches of borrowed payloads from its partitions' queue
+//!    ▼
+//!  decode             each record runs its table's program straight into typed columns
+//!    ▼
+//!  batch              one open unit per worker × topic; closed on rows | bytes | age | memory | revoke
+//!    ▼
+//!  reconcile          before the first row: the route's table as the database has it, or created
+//!    ▼
+//!  write              a lane per worker × topic: retried until written, or refused
+//!    ▼
+//!  commit             contiguous written offsets, to the group
+//! ```
+//!
+//! [`prepare`] does what comes before the first row, [`run`] the rest. `intake` is what a worker does with each record
+//! (decode, batch); `coordinator` is the consumer's thread (rebalances, stops, commits, the end).
+
+mod coordinator;
+mod intake;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rowfall_dialects::contract::{Connection, Session};
+
+use crate::budget::Budget;
+use crate::config::{Route, Settings};
+use crate::decode::{Decoder, Program};
+use crate::problem::Problem;
+use crate::reconcile::{self, Table};
+use crate::source::consumer::{self, Consumer, TopicInfo};
+use crate::source::position::{Offset, Owned, Span};
+use crate::source::worker::Worker;
+use crate::write;
+use coordinator::Coordinator;
+use intake::{Intake, TopicIntake};
+
+/// Records that are read to infer a missing table's columns.
+const SAMPLE: usize = 1_000;
+
+/// How a run ends and what it shows meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Stop at the end offsets that the partitions have when they are first assigned.
+    pub until_end: bool,
+    /// Set from outside to end the run: flush, commit, leave.
+    pub stop: Arc<AtomicBool>,
+    /// Counted while it runs, for whoever shows progress.
+    pub progress: Arc<Progress>,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Rows that the database acknowledged.
+    pub rows: AtomicU64,
+    /// Bytes encoded for it, before compression.
+    pub bytes: AtomicU64,
+    /// Records between what is written and the partitions' ends.
+    pub lag: AtomicU64,
+    /// Partitions that this process reads.
+    pub partitions: AtomicU64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Records that ended in their tables.
+    pub records: u64,
+    /// Rows that the database acknowledged.
+    pub rows: u64,
+    /// Time from the first assignment to the end.
+    pub elapsed: Duration,
+    /// Partitions that stopped, each with the reason. Empty when all went well.
+    pub stopped: Vec<Problem>,
+    /// Rows that were read and given up since the database did not take them in the time there was; the next run reads
+    /// them again.
+    pub unwritten: bool,
+}
+
+/// A topic with its table, ready to be filled.
+pub struct Prepared {
+    /// The topic as the brokers know it.
+    pub topic: TopicInfo,
+    /// What fills the table.
+    pub program: Arc<Program>,
+}
+
+/// A route as it was found.
+pub struct Found<'s> {
+    /// The route.
+    pub route: &'s Route,
+    /// Its topic.
+    pub topic: TopicInfo,
+    /// Its table.
+    pub table: Table,
+}
+
+/// Connects to the target and sees that it answers.
+///
+/// # Errors
+/// When it does not, or does not let us in.
+pub async fn connect(settings: &Settings) -> Result<(Connection, String), Problem> {
+    let doing = format!("target {}", settings.target);
+    let connection = rowfall_dialects::connect(&settings.target).await.map_err(|e| Problem::from(e).within(&doing))?;
+    let server = connection.session.server().await.map_err(|e| Problem::from(e).within(&doing))?;
+    Ok((connection, server))
+}
+
+/// Looks at every route's topic and table, changes nothing.
+///
+/// # Errors
+/// For the first that cannot work.
+pub async fn look<'s>(settings: &'s Settings, connection: &Connection) -> Result<Vec<Found<'s>>, Problem> {
+    let names: Vec<_> = settings.routes.iter().map(|route| route.topic.as_str()).collect();
+    let topics = tokio::task::block_in_place(|| consumer::describe_topics(&settings.kafka, &names))?;
+    let mut found = Vec::new();
+    for (route, topic) in settings.routes.iter().zip(topics) {
+        let sample = || tokio::task::block_in_place(|| consumer::sample(&settings.kafka, &topic, SAMPLE));
+        let table = reconcile::look(connection, route, sample).await?;
+        found.push(Found { route, topic, table });
+    }
+    Ok(found)
+}
+
+/// Everything before the first row: creates what is missing, compiles what fills it.
+///
+/// # Errors
+/// For the first route that cannot work.
+pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Vec<Prepared>, Problem> {
+    let mut prepared = Vec::new();
+    for Found { route, topic, table } in look(settings, connection).await? {
+        let schema = reconcile::settle(connection, route, table).await?;
+        let program = reconcile::compile(route, &schema)?;
+        if let Some(problem) = problems(connection.session.as_ref(), &schema).await?.into_iter().next() {
+            return Err(problem);
+        }
+        prepared.push(Prepared { topic, program });
+    }
+    Ok(prepared)
+}
+
+/// What would keep this user from writing the table.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn problems(
+    session: &dyn Session,
+    table: &rowfall_dialects::contract::TableSchema,
+) -> Result<Vec<Problem>, Problem> {
+    let doing = format!("table {}", table.name);
+    let found = session.check(table).await.map_err(|e| Problem::from(e).within(&doing))?;
+    Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
+}
+
+/// What the stages tell the coordinator.
+enum Report {
+    /// A unit was closed and goes to its lane.
+    Closed(Vec<Span>),
+    /// A partition has no record in this range.
+    Passed(Span),
+    /// A unit was written or refused.
+    Outcome(write::Outcome),
+    /// A partition was stopped by its worker at this offset.
+    Stopped(Arc<Owned>, Offset, Problem),
+    /// A partition was read to its end.
+    Ended(Arc<Owned>),
+}
+
+/// Moves records until told to stop, or to the end.
+///
+/// # Errors
+/// When nothing can go on: Kafka refuses this user, librdkafka gives up. Partitions that stop one by one are told in the
+/// summary instead.
+pub fn run(
+    settings: &Settings,
+    connection: &Connection,
+    prepared: &[Prepared],
+    options: &RunOptions,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Summary, Problem> {
+    // A quarter for what librdkafka reads ahead, the rest for columns: of each worker one unit that fills, one that is
+    // written.
+    let partitions: usize = prepared.iter().map(|p| p.topic.partitions.len()).sum();
+    let read_ahead = settings.memory / 4 / partitions.max(1);
+    let budget = Budget::new(settings.memory - settings.memory / 4);
+    let largest_unit = settings.memory * 3 / 4 / (2 * settings.workers);
+
+    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead)?;
+    let (reports, reported) = mpsc::channel();
+    let mut workers = Vec::new();
+    for number in 0..settings.workers {
+        let topics = prepared.iter().map(|p| {
+            let tell = reports.clone();
+            let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
+            let lane = write::lane(runtime, Arc::clone(&connection.session), tell);
+            TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), lane)
+        });
+        let intake = Intake::new(topics.collect(), settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
+        let (commands, commanded) = mpsc::channel();
+        let queue = consumer.queue();
+        let worker = Worker::new(Arc::clone(&queue), commanded, intake);
+        let thread = std::thread::Builder::new().name(format!("rowfall-{number}"));
+        let thread =
+            thread.spawn(|| worker.run()).map_err(|e| Problem::new(format!("cannot start a thread: {e}"), ""))?;
+        workers.push(coordinator::WorkerHandle { queue, commands, thread: Some(thread) });
+    }
+    let topics: Vec<_> = prepared.iter().map(|p| p.topic.name.as_str()).collect();
+    consumer.subscribe(&topics)?;
+    Coordinator::new(consumer, workers, reported, options.clone()).run()
+}

@@ -1,0 +1,116 @@
+//! `plan` and `check`: what a run would do, without touching anything.
+
+use std::fmt::Write as _;
+
+use rowfall_dialects::contract::{ColumnDefault, Connection};
+
+use crate::config::Settings;
+use crate::pipeline::{self, Found};
+use crate::problem::Problem;
+use crate::reconcile::{self, Table};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Preview {
+    /// For people.
+    pub text: String,
+    /// Whether something has to be done before rows can move (`check`), or would be done first (`plan`).
+    pub to_do: bool,
+}
+
+/// Every table's statements and the mapping of each field.
+///
+/// # Errors
+/// For the first route that cannot work.
+pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Preview, Problem> {
+    let mut preview = Preview { text: String::new(), to_do: false };
+    for Found { route, topic, table } in pipeline::look(settings, connection).await? {
+        let text = &mut preview.text;
+        let partitions = plural(topic.partitions.len(), "partition");
+        match table {
+            Table::There(schema) => {
+                let program = reconcile::compile(route, &schema)?;
+                line(
+                    text,
+                    &format!("topic {} ({partitions}) → table {} {}: exists", topic.name, schema.name, schema.kind),
+                );
+                rows(text, &program.mapping());
+                let left: Vec<_> = schema
+                    .columns
+                    .iter()
+                    .filter(|c| c.default == ColumnDefault::Generated)
+                    .map(|c| format!("`{}`", c.name))
+                    .collect();
+                if !left.is_empty() {
+                    line(text, &format!("  computed by the database: {}", left.join(", ")));
+                }
+            }
+            Table::Missing { spec, statements, sampled } => {
+                preview.to_do = true;
+                line(text, &format!("topic {} ({partitions}) → table {}: to be created", topic.name, spec.name));
+                let origin = sampled.map_or_else(
+                    || format!("columns as `topics.{}.columns` says", topic.name),
+                    |records| format!("columns inferred from {}", plural(records, "record")),
+                );
+                line(text, &format!("  {origin}"));
+                for statement in statements {
+                    line(text, "");
+                    for part in statement.lines() {
+                        line(text, &format!("    {part}"));
+                    }
+                    text.truncate(text.trim_end().len());
+                    line(text, ";");
+                }
+            }
+        }
+        line(text, "");
+    }
+    Ok(preview)
+}
+
+/// Whether the brokers, the server, the topics, the tables and the rights are there.
+///
+/// # Errors
+/// When a server cannot be asked at all.
+pub async fn check(settings: &Settings, connection: &Connection, server: &str) -> Result<Preview, Problem> {
+    let mut preview = Preview { text: String::new(), to_do: false };
+    line(&mut preview.text, &format!("ok      {server} at {}", settings.target));
+    for Found { route, topic, table } in pipeline::look(settings, connection).await? {
+        let partitions = plural(topic.partitions.len(), "partition");
+        line(&mut preview.text, &format!("ok      topic {} at {}: {partitions}", topic.name, settings.kafka.brokers));
+        match table {
+            Table::Missing { spec, .. } => {
+                line(&mut preview.text, &format!("ok      table {} will be created (see `rowfall plan`)", spec.name));
+            }
+            Table::There(schema) => {
+                let mut problems = pipeline::problems(connection.session.as_ref(), &schema).await?;
+                problems.extend(reconcile::compile(route, &schema).err());
+                if problems.is_empty() {
+                    line(&mut preview.text, &format!("ok      table {} {}", schema.name, schema.kind));
+                }
+                for problem in problems {
+                    preview.to_do = true;
+                    line(&mut preview.text, &format!("to do   {problem}"));
+                }
+            }
+        }
+    }
+    Ok(preview)
+}
+
+fn line(text: &mut String, what: &str) {
+    writeln!(text, "{what}").expect("a String can be written to");
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Three columns, aligned.
+fn rows(text: &mut String, mapping: &[[String; 3]]) {
+    let width = |column: usize| mapping.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    for [field, column, remark] in mapping {
+        line(text, format!("  {field:first$}  →  {column:second$}  {remark}").trim_end());
+    }
+}

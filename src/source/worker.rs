@@ -1,0 +1,223 @@
+//! A thread that reads its partitions' queue and hands each record to its [`Intake`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use rdkafka::consumer::ConsumerContext;
+
+use super::position::{Offset, Owned, TopicPartition};
+use super::queue::{Content, Message, MessageBatch, MessageQueue};
+use crate::problem::Problem;
+
+/// Messages taken from librdkafka at once.
+const BATCH: usize = 1_000;
+/// How long a worker waits for messages before it looks at its clock: a batch's age is exact to this.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a worker does with what it reads. Its methods run on the worker's thread.
+pub trait Intake: Send {
+    /// Takes a record. An error stops the record's partition, from this record on.
+    ///
+    /// # Errors
+    /// Why the record cannot be taken.
+    fn record(&mut self, owned: &Arc<Owned>, offset: Offset, value: Option<&[u8]>) -> Result<(), Problem>;
+
+    /// There is no record up to `end` any more behind those taken.
+    fn passed(&mut self, owned: &Arc<Owned>, start: Offset, end: Offset);
+
+    /// The partition was stopped at this offset, for this reason; nothing of it is handed over any more.
+    fn stopped(&mut self, owned: &Arc<Owned>, offset: Offset, why: Problem);
+
+    /// The partition's end offset was reached; nothing of it is handed over any more.
+    fn reached_end(&mut self, owned: &Arc<Owned>);
+
+    /// Called between any two batches of messages, at least every few milliseconds. False when there is no memory for
+    /// more records: the worker then calls again instead of reading.
+    fn tick(&mut self) -> bool;
+
+    /// Closes whatever is open, now.
+    fn flush(&mut self);
+}
+
+/// What a worker is told.
+pub enum Command {
+    /// Take the records of this partition; up to and without `end`, where one is given.
+    Own {
+        /// The partition and the period of owning it.
+        owned: Arc<Owned>,
+        /// The offset at which it is read from, where that is known.
+        from: Option<Offset>,
+        /// Where to end.
+        end: Option<Offset>,
+    },
+    /// Take no further records of these, close what is open, then answer.
+    Release(Vec<TopicPartition>, Sender<()>),
+    /// Take no further records of these; what was taken stays.
+    Halt(Vec<TopicPartition>),
+    /// Close what is open, answer, and end the thread.
+    Finish(Sender<()>),
+}
+
+/// The partitions of one worker, and what it does with their records.
+pub struct Worker<C: ConsumerContext, I> {
+    queue: Arc<MessageQueue<C>>,
+    commands: Receiver<Command>,
+    intake: I,
+    reads: Vec<Read>,
+    /// From (topic handle, partition) to the index in `reads`; forgotten when the partitions change.
+    found: HashMap<(usize, i32), Option<usize>>,
+    /// The last entry of `found` that was used: messages come in runs of a partition.
+    last: ((usize, i32), Option<usize>),
+}
+
+/// A partition that is being read.
+struct Read {
+    owned: Arc<Owned>,
+    /// Behind the last record or gap that was seen.
+    position: Option<Offset>,
+    end: Option<Offset>,
+    halted: bool,
+}
+
+impl<C: ConsumerContext, I: Intake> Worker<C, I> {
+    /// A worker for this queue.
+    pub fn new(queue: Arc<MessageQueue<C>>, commands: Receiver<Command>, intake: I) -> Self {
+        Self { queue, commands, intake, reads: Vec::new(), found: HashMap::new(), last: ((0, -1), None) }
+    }
+
+    /// Reads until it is told to finish.
+    pub fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        let mut batch = MessageBatch::with_capacity(BATCH);
+        let mut room = true;
+        loop {
+            if room {
+                // First what is there, then what comes: a batch of messages is not held back to be filled.
+                let mut messages = queue.receive(&mut batch, Duration::ZERO);
+                if messages.is_empty() {
+                    drop(messages);
+                    messages = queue.receive(&mut batch, TICK);
+                }
+                // Only now: whatever was assigned or revoked before these messages came is known.
+                if !self.obey() {
+                    return;
+                }
+                for message in messages.iter() {
+                    self.take(message);
+                }
+            } else {
+                if !self.obey() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            room = self.intake.tick();
+        }
+    }
+
+    /// False when the worker ends.
+    fn obey(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            self.found.clear();
+            self.last = ((0, -1), None);
+            match command {
+                Command::Own { owned, from, end } => {
+                    self.reads.retain(|read| read.owned.partition != owned.partition);
+                    self.reads.push(Read { owned, position: from, end, halted: false });
+                }
+                Command::Release(partitions, done) => {
+                    self.intake.flush();
+                    self.reads.retain(|read| !partitions.contains(&read.owned.partition));
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(());
+                }
+                Command::Halt(partitions) => {
+                    for read in self.reads.iter_mut().filter(|read| partitions.contains(&read.owned.partition)) {
+                        read.halted = true;
+                    }
+                }
+                Command::Finish(done) => {
+                    self.intake.flush();
+                    let _ = done.send(());
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn take(&mut self, message: Message<'_>) {
+        let Some(index) = self.find(message) else { return };
+        let read = &mut self.reads[index];
+        if read.halted {
+            return;
+        }
+        let offset = message.offset();
+        let halt = match message.content() {
+            Content::Record(_) if read.end.is_some_and(|end| offset >= end) => {
+                read.pass(&mut self.intake, read.end.expect("just seen"));
+                self.intake.reached_end(&read.owned);
+                true
+            }
+            Content::Record(value) => match self.intake.record(&read.owned, offset, value) {
+                Ok(()) => {
+                    read.position = Some(offset.next());
+                    let reached = read.end.is_some_and(|end| offset.next() >= end);
+                    if reached {
+                        self.intake.reached_end(&read.owned);
+                    }
+                    reached
+                }
+                Err(why) => {
+                    self.intake.stopped(&read.owned, offset, why);
+                    true
+                }
+            },
+            Content::EndOfPartition => {
+                read.pass(&mut self.intake, offset);
+                let reached = read.end.is_some_and(|end| offset >= end);
+                if reached {
+                    self.intake.reached_end(&read.owned);
+                }
+                reached
+            }
+            Content::Error(code) => match super::consumer::partition_problem(code, &message.error_text()) {
+                Some(why) => {
+                    let at = read.position.unwrap_or(offset);
+                    self.intake.stopped(&read.owned, at, why);
+                    true
+                }
+                None => {
+                    tracing::warn!(partition = %read.owned.partition, "{}", message.error_text());
+                    false
+                }
+            },
+        };
+        read.halted = halt;
+    }
+
+    #[inline]
+    fn find(&mut self, message: Message<'_>) -> Option<usize> {
+        let key = (message.topic_handle(), message.partition());
+        if self.last.0 != key {
+            let is = |p: &TopicPartition| p.partition == key.1 && *p.topic == *message.topic();
+            let reads = &self.reads;
+            let index = self.found.entry(key).or_insert_with(|| reads.iter().position(|r| is(&r.owned.partition)));
+            self.last = (key, *index);
+        }
+        self.last.1
+    }
+}
+
+impl Read {
+    fn pass(&mut self, intake: &mut impl Intake, end: Offset) {
+        let start = self.position.unwrap_or(end);
+        if self.position != Some(end) {
+            intake.passed(&self.owned, start, end);
+            self.position = Some(end);
+        }
+    }
+}

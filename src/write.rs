@@ -1,0 +1,181 @@
+//! Closed units into the database: one lane per worker and topic, each in its own task.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use rand::Rng;
+use rowfall_dialects::contract::{Advice, Block, Error, Session};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::batch::Unit;
+use crate::problem::Problem;
+use crate::source::position::{Owned, Span};
+
+/// The first pause before a failed write is tried again; doubled each time, with full jitter.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often an outage that goes on is logged.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// What became of a unit.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All its rows are in the database.
+    Written {
+        /// What it held.
+        spans: Vec<Span>,
+        /// Rows acknowledged.
+        rows: usize,
+        /// Bytes encoded, before compression.
+        bytes: usize,
+    },
+    /// The database refuses it: its partitions must stop.
+    Refused {
+        /// What it held.
+        spans: Vec<Span>,
+        /// Why.
+        why: Problem,
+    },
+}
+
+/// Opens a lane: units sent to it are written, as many at once as the dialect allows (one keeps their order); each
+/// outcome is told. The lane is unbounded since the units' permits bound what is in it. It ends when the sender is
+/// dropped.
+pub fn lane(
+    runtime: &tokio::runtime::Handle,
+    session: Arc<dyn Session>,
+    tell: impl Fn(Outcome) + Send + Sync + 'static,
+) -> UnboundedSender<Unit> {
+    let (sender, receiver) = unbounded_channel();
+    runtime.spawn(Lane { session, refused: Mutex::default() }.run(receiver, tell));
+    sender
+}
+
+struct Lane {
+    session: Arc<dyn Session>,
+    /// Partitions of refused units: what comes behind would be written twice after a restart.
+    refused: Mutex<HashSet<Arc<Owned>>>,
+}
+
+impl Lane {
+    async fn run(self, receiver: UnboundedReceiver<Unit>, tell: impl Fn(Outcome)) {
+        let units = futures_util::stream::unfold(receiver, async |mut receiver| {
+            let unit = receiver.recv().await?;
+            Some((unit, receiver))
+        });
+        units
+            .map(|unit| self.write(unit))
+            .buffer_unordered(self.session.parallel_writes().max(1))
+            .for_each(async |outcome| tell(outcome))
+            .await;
+    }
+
+    async fn write(&self, unit: Unit) -> Outcome {
+        let Unit { blocks, spans, permit } = unit;
+        if spans.iter().any(|span| self.refused().contains(&span.owned)) {
+            let why = Problem::new("it stands behind a batch that was refused", "");
+            return self.refuse(spans, why);
+        }
+        let (mut rows, mut bytes) = (0, 0);
+        for block in blocks {
+            if block.rows == 0 {
+                continue;
+            }
+            match self.write_block(&block).await {
+                Ok(receipt) => {
+                    rows += receipt.rows;
+                    bytes += receipt.bytes;
+                }
+                Err(error) => {
+                    let doing = format!("table {}, batch of {} rows", block.layout.table.name, block.rows);
+                    return self.refuse(spans, Problem::from(error).within(&doing));
+                }
+            }
+        }
+        drop(permit);
+        Outcome::Written { spans, rows, bytes }
+    }
+
+    fn refuse(&self, spans: Vec<Span>, why: Problem) -> Outcome {
+        self.refused().extend(spans.iter().map(|span| Arc::clone(&span.owned)));
+        Outcome::Refused { spans, why }
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, HashSet<Arc<Owned>>> {
+        self.refused.lock().expect("no panic while held")
+    }
+
+    /// Tries until the database takes the block, or refuses it for good.
+    async fn write_block(&self, block: &Block) -> Result<rowfall_dialects::contract::Receipt, Error> {
+        let table = &block.layout.table;
+        let (mut outage, mut refreshed) = (Outage::default(), false);
+        loop {
+            match self.session.write(block).await {
+                Ok(receipt) => {
+                    outage.over(&table.name.to_string());
+                    return Ok(receipt);
+                }
+                Err(error) if error.advice == Advice::Retry => {
+                    let pause = outage.pause(&table.name.to_string(), &error);
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) if error.advice == Advice::Refresh && !refreshed => {
+                    refreshed = true;
+                    self.compare(block, error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// After the database said that the table is another: whether the block fits it still.
+    async fn compare(&self, block: &Block, error: Error) -> Result<(), Error> {
+        let table = &block.layout.table;
+        let now = match self.session.describe(&table.name).await {
+            Ok(now) => now,
+            Err(failure) if failure.advice == Advice::Retry => return Ok(()),
+            Err(failure) => return Err(failure),
+        };
+        let Some(now) = now else {
+            return Err(Error::pause("the table was dropped").with_hint("create it again, then start rowfall again"));
+        };
+        let same = |c: &rowfall_dialects::contract::TableColumn| now.columns.contains(c);
+        if block.layout.columns().all(same) {
+            return Ok(());
+        }
+        let hint = "the table was altered while it was written: start rowfall again to take it as it is now";
+        Err(Error { advice: Advice::Pause, hint: Some(hint.to_owned()), ..error })
+    }
+}
+
+/// A time in which the database does not take what it is sent.
+#[derive(Default)]
+struct Outage {
+    attempts: u32,
+    since: Option<Instant>,
+    said: Option<Instant>,
+}
+
+impl Outage {
+    fn pause(&mut self, table: &str, error: &Error) -> Duration {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if self.said.is_none_or(|said| now - said >= REMIND) {
+            let seconds = (now - since).as_secs();
+            tracing::warn!(table, seconds, "cannot write, trying again: {}", Problem::from_ref(error));
+            self.said = Some(now);
+        }
+        let longest = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_PAUSE);
+        self.attempts += 1;
+        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    fn over(&self, table: &str) {
+        if let Some(since) = self.since {
+            tracing::info!(table, seconds = since.elapsed().as_secs(), "writing again");
+        }
+    }
+}
