@@ -7,6 +7,7 @@
 
 pub mod clickhouse;
 mod connect;
+pub mod conformance;
 pub mod contract;
 pub mod generic;
 pub mod sqlite;

@@ -358,11 +358,14 @@ fn default(config: &mut ClientConfig, kafka: &KafkaSettings, name: &str, value: 
 /// A client that is no member of any group.
 fn plain_client(kafka: &KafkaSettings) -> Result<BaseConsumer<Context>, Problem> {
     let mut config = base_config(kafka);
+    // librdkafka assigns partitions only to a client that names a group; nothing is ever asked of this one.
+    config.set("group.id", "rowfall-sample").set("enable.auto.commit", "false");
     config.set("enable.partition.eof", "true").set("isolation.level", "read_committed");
     for (name, value) in kafka.properties.iter().filter(|(name, _)| !name.starts_with("group.")) {
         config.set(name, value);
     }
-    BaseConsumer::from_config_and_context(&config, Context::default()).map_err(|e| client_problem(&e, &kafka.brokers))
+    BaseConsumer::from_config_and_context(&config, Context { leaving: AtomicBool::new(true), ..Context::default() })
+        .map_err(|e| client_problem(&e, &kafka.brokers))
 }
 
 fn list_of<'p>(partitions: impl Iterator<Item = (&'p TopicPartition, RdOffset)>) -> TopicPartitionList {

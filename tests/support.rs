@@ -1,0 +1,209 @@
+//! What the tests share: names, the rowfall process, questions to ClickHouse.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rowfall_services::{ClickHouse, Kafka, Services};
+
+use crate::workload;
+
+/// The shared servers. A test that needs them fails when they are not there.
+pub(crate) fn services() -> Services {
+    rowfall_services::running().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A name for a topic and its table that no other test and no earlier run has.
+pub(crate) fn unique(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
+    format!("{name}_{now:x}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A topic and an empty ClickHouse table of the workload's columns, both of this name.
+pub(crate) fn topic_and_table(kafka: &Kafka, clickhouse: &ClickHouse, name: &str, partitions: i32) {
+    create_topic(kafka, name, partitions, &[]);
+    query(clickhouse, &format!("CREATE TABLE {name} ({}) ENGINE = MergeTree ORDER BY id", workload::COLUMNS));
+}
+
+/// A topic.
+pub(crate) fn create_topic(kafka: &Kafka, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(workload::create_topic(&kafka.brokers, name, partitions, settings));
+}
+
+/// ClickHouse's answer, without the last line break.
+pub(crate) fn query(clickhouse: &ClickHouse, text: &str) -> String {
+    clickhouse.query(text).unwrap_or_else(|error| panic!("{text}: {error}")).trim_end().to_owned()
+}
+
+/// Fails unless the table holds exactly the workload's records `0..count`, each value compared by the server.
+pub(crate) fn assert_holds_exactly(clickhouse: &ClickHouse, table: &str, count: u64) {
+    assert_eq!(lost_and_doubled(clickhouse, table, count), (0, 0, 0), "{table}: lost, doubled, changed");
+}
+
+/// How many of the workload's records `0..count` the table lacks, how many rows it has beyond one each, and how many of
+/// its rows have a value that is not the produced one.
+pub(crate) fn lost_and_doubled(clickhouse: &ClickHouse, table: &str, count: u64) -> (u64, u64, u64) {
+    let numbers = |text: String| -> Vec<u64> { text.split('\t').map(|n| n.parse().expect("a number")).collect() };
+    let ids =
+        numbers(query(clickhouse, &format!("SELECT count(), uniqExact(id), countIf(id >= {count}) FROM {table}")));
+    let columns = "id, user_id, event, country, price, quantity, ok, score, at, session, url, note";
+    let hash = format!("cityHash64({})", columns.replace("note", "ifNull(note, 'none')"));
+    let changed = numbers(query(
+        clickhouse,
+        &format!(
+            "SELECT count() FROM (SELECT DISTINCT id, {hash} AS h FROM {table}) AS t \
+             LEFT ANTI JOIN (SELECT id, {hash} AS h FROM (SELECT {} FROM numbers({count}))) AS e \
+             ON t.id = e.id AND t.h = e.h",
+            workload::EXPECTED
+        ),
+    ));
+    (count.saturating_sub(ids[1] - ids[2]), ids[0] - ids[1], changed[0])
+}
+
+/// A configuration file in a folder that lives as long as this.
+pub(crate) struct ConfigFile {
+    _folder: tempfile::TempDir,
+    pub(crate) path: PathBuf,
+}
+
+pub(crate) fn config_file(text: &str) -> ConfigFile {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rowfall.yaml");
+    std::fs::write(&path, text).expect("written");
+    ConfigFile { _folder: folder, path }
+}
+
+/// The configuration that moves one topic into the ClickHouse table of its name; `more` is further top-level YAML.
+pub(crate) fn one_topic(kafka: &Kafka, clickhouse: &ClickHouse, name: &str, more: &str) -> ConfigFile {
+    config_file(&format!(
+        "name: {name}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {name}: {{}} }}\n{more}\n",
+        kafka.brokers,
+        target(clickhouse),
+    ))
+}
+
+/// The URL of the shared database as rowfall takes it.
+pub(crate) fn target(clickhouse: &ClickHouse) -> String {
+    format!("clickhouse://{}:{}@127.0.0.1:{}/default", clickhouse.user, clickhouse.password, clickhouse.http_port)
+}
+
+/// The `rowfall` command with these arguments, started by [`Rowfall::start`] or waited for by [`Rowfall::output`].
+pub(crate) struct Rowfall(Command);
+
+impl Rowfall {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rowfall"));
+        command
+            .args(arguments)
+            .env_remove("ROWFALL_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self(command)
+    }
+
+    /// `rowfall COMMAND -c FILE ARGUMENTS…`
+    pub(crate) fn with_config(command: &str, file: &ConfigFile, arguments: &[&str]) -> Self {
+        let path = file.path.to_str().expect("UTF-8");
+        Self::new(&[&[command, "-c", path], arguments].concat())
+    }
+
+    pub(crate) fn start(mut self) -> Process {
+        let mut child = self.0.spawn().expect("rowfall starts");
+        let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+        Process { child, stdout: Some(stdout), stderr: Some(stderr) }
+    }
+
+    /// Runs it to its end, at most two minutes.
+    pub(crate) fn output(self) -> Output {
+        self.start().wait(Duration::from_secs(120))
+    }
+}
+
+/// Reads a pipe to its end on a thread, so that it never fills.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    let mut pipe = pipe.expect("piped");
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("readable");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// A running `rowfall`; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    stdout: Option<std::thread::JoinHandle<String>>,
+    stderr: Option<std::thread::JoinHandle<String>>,
+}
+
+/// How it ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    pub(crate) fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+
+    /// Fails unless it ended well; the rows that its JSON summary counts.
+    pub(crate) fn rows(&self) -> u64 {
+        assert_eq!(self.code(), 0, "{self:#?}");
+        let summary: serde_json::Value = serde_json::from_str(self.stdout.trim()).expect("a JSON summary");
+        summary["rows"].as_u64().expect("a number")
+    }
+}
+
+impl Process {
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
+        assert!(status.success(), "kill -s {signal} {pid}");
+    }
+
+    pub(crate) fn kill9(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+
+    pub(crate) fn wait(mut self, at_most: Duration) -> Output {
+        let deadline = Instant::now() + at_most;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("its own child") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().expect("killed");
+                let stderr = self.stderr.take().expect("not yet taken").join().expect("read");
+                panic!("rowfall did not end within {at_most:?}:\n{stderr}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let text = |pipe: Option<std::thread::JoinHandle<String>>| pipe.expect("once").join().expect("read");
+        Output { status, stdout: text(self.stdout.take()), stderr: text(self.stderr.take()) }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `done`, at most this long; what is waited for is named in the failure.
+pub(crate) fn eventually(what: &str, at_most: Duration, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + at_most;
+    while !done() {
+        assert!(Instant::now() < deadline, "not within {at_most:?}: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
