@@ -6,8 +6,8 @@
 //! - [`connect`]: from a URL to a connected dialect
 
 pub mod clickhouse;
-mod connect;
 pub mod conformance;
+mod connect;
 pub mod contract;
 pub mod generic;
 pub mod sqlite;
