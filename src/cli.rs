@@ -109,7 +109,9 @@ enum Output {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let line = StatusLine::default();
-    log_to_stderr(arguments.log, &line);
+    // The demo tells its story on stdout; log lines would stand in between.
+    let quiet = matches!(arguments.command, Command::Demo { .. });
+    log_to_stderr(arguments.log, if quiet { "warn" } else { "warn,rowfall=info" }, &line);
     let result = match arguments.command {
         Command::Run { config, until_end, output } => with_settings(&config, |s| run(s, until_end, output, &line)),
         Command::Check { config } => with_settings(&config, check),
@@ -147,14 +149,14 @@ fn with_settings(arguments: &ConfigArguments, act: impl FnOnce(&Settings) -> Out
 }
 
 fn check(settings: &Settings) -> Outcome {
-    crate::demo::runtime()?.block_on(async {
+    pipeline::runtime()?.block_on(async {
         let (connection, server) = pipeline::connect(settings).await?;
         show(&preview::check(settings, &connection, &server).await?)
     })
 }
 
 fn plan(settings: &Settings) -> Outcome {
-    crate::demo::runtime()?.block_on(async {
+    pipeline::runtime()?.block_on(async {
         let (connection, _) = pipeline::connect(settings).await?;
         show(&preview::plan(settings, &connection).await?)
     })
@@ -168,7 +170,7 @@ fn show(preview: &preview::Preview) -> Outcome {
 fn run(settings: &Settings, until_end: bool, output: Output, line: &StatusLine) -> Outcome {
     let options = RunOptions { until_end, ..RunOptions::default() };
     listen_to_signals(&options)?;
-    let runtime = crate::demo::runtime()?;
+    let runtime = pipeline::runtime()?;
     let (connection, server) = runtime.block_on(pipeline::connect(settings))?;
     tracing::info!("{server} at {}", settings.target);
     let prepared = runtime.block_on(pipeline::prepare(settings, &connection))?;
@@ -282,9 +284,9 @@ impl Drop for Showing {
     }
 }
 
-fn log_to_stderr(format: LogFormat, line: &StatusLine) {
+fn log_to_stderr(format: LogFormat, filter: &str, line: &StatusLine) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("ROWFALL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,rowfall=info"));
+    let filter = EnvFilter::try_from_env("ROWFALL_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
     let line = line.clone();
     let writer = move || LogWriter(line.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);

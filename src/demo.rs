@@ -47,11 +47,13 @@ pub fn run(records: u32, mut say: impl FnMut(&str)) -> Result<(), Problem> {
     let overrides = Overrides {
         brokers: Some(brokers),
         topics: vec![TOPIC.to_owned()],
-        to: Some(to.clone()),
+        to: Some(to),
+        // The in-process broker makes a group of the classic protocol wait three seconds.
+        set: vec!["kafka.properties.group.protocol=consumer".to_owned()],
         ..Overrides::default()
     };
     let settings = config::load(&overrides).map_err(|e| failed("the demo's configuration", &e))?;
-    let runtime = runtime()?;
+    let runtime = pipeline::runtime()?;
     let options = RunOptions { until_end: true, ..RunOptions::default() };
     let (summary, statements) = {
         let (connection, _) = runtime.block_on(pipeline::connect(&settings))?;
@@ -72,24 +74,12 @@ pub fn run(records: u32, mut say: impl FnMut(&str)) -> Result<(), Problem> {
         say(&format!("   {line}"));
     }
     say("");
+    say("Look at the table yourself:");
+    say(&format!("   sqlite3 {} 'SELECT * FROM orders LIMIT 5'", path.display()));
     say("From here, with your own topic and table:");
     say("   rowfall plan --brokers localhost:9092 --topic orders --to clickhouse://user:password@localhost:8123/shop");
     say("   rowfall run  --brokers localhost:9092 --topic orders --to clickhouse://user:password@localhost:8123/shop");
-    say(&format!("The demo's table stays in {}", path.display()));
     Ok(())
-}
-
-/// The runtime that databases are written from.
-///
-/// # Errors
-/// When the system gives no threads.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("rowfall-write")
-        .enable_all()
-        .build()
-        .map_err(|e| Problem::new(format!("cannot start threads: {e}"), ""))
 }
 
 fn fresh_file() -> std::io::Result<PathBuf> {
@@ -131,7 +121,7 @@ fn order(number: u32) -> String {
         r#"{{"id":{number},"customer":"{customer}","item":"{item}","quantity":{quantity},"price":{}.{:02},"gift":{},"ordered_at":"2026-11-24T{:02}:{:02}:{second:02}Z"}}"#,
         cents / 100,
         cents % 100,
-        scattered % 10 == 0,
+        scattered.is_multiple_of(10),
         minute / 60,
         minute % 60,
     )

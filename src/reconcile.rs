@@ -17,7 +17,7 @@ pub enum Table {
     /// It is not, and these statements create it.
     Missing {
         /// What it will be.
-        spec: TableSpec,
+        spec: Box<TableSpec>,
         /// In order.
         statements: Vec<String>,
         /// Records that the types were inferred from; none: they are configured.
@@ -122,7 +122,7 @@ fn missing(
     let statements = connection.grammar.create_table(&spec).map_err(|refusal| {
         Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.topic))
     })?;
-    Ok(Table::Missing { spec, statements, sampled })
+    Ok(Table::Missing { spec: Box::new(spec), statements, sampled })
 }
 
 fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<ColumnSpec>, Problem> {

@@ -5,4 +5,6 @@ mod support;
 #[path = "../benches/workload.rs"]
 mod workload;
 
+mod configurations;
+mod faults;
 mod moving;

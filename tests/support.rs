@@ -4,8 +4,13 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rowfall_services::{ClickHouse, Kafka, Services};
 
 use crate::workload;
@@ -113,8 +118,9 @@ impl Rowfall {
 
     pub(crate) fn start(mut self) -> Process {
         let mut child = self.0.spawn().expect("rowfall starts");
-        let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-        Process { child, stdout: Some(stdout), stderr: Some(stderr) }
+        let said = Arc::default();
+        let (stdout, stderr) = (drain(child.stdout.take(), Arc::default()), drain(child.stderr.take(), Arc::clone(&said)));
+        Process { child, said, stdout: Some(stdout), stderr: Some(stderr) }
     }
 
     /// Runs it to its end, at most two minutes.
@@ -123,19 +129,29 @@ impl Rowfall {
     }
 }
 
-/// Reads a pipe to its end on a thread, so that it never fills.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+/// Reads a pipe to its end on a thread, so that it never fills; what has come so far is in `said`.
+fn drain(
+    pipe: Option<impl Read + Send + 'static>,
+    said: Arc<Mutex<Vec<u8>>>,
+) -> std::thread::JoinHandle<String> {
     let mut pipe = pipe.expect("piped");
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).expect("readable");
-        String::from_utf8_lossy(&bytes).into_owned()
+        let mut bytes = [0; 4096];
+        loop {
+            let count = pipe.read(&mut bytes).expect("readable");
+            let mut said = said.lock().expect("no panic while held");
+            said.extend_from_slice(&bytes[..count]);
+            if count == 0 {
+                return String::from_utf8_lossy(&said).into_owned();
+            }
+        }
     })
 }
 
 /// A running `rowfall`; killed when dropped.
 pub(crate) struct Process {
     child: Child,
+    said: Arc<Mutex<Vec<u8>>>,
     stdout: Option<std::thread::JoinHandle<String>>,
     stderr: Option<std::thread::JoinHandle<String>>,
 }
@@ -166,6 +182,22 @@ impl Process {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
         assert!(status.success(), "kill -s {signal} {pid}");
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().expect("no panic while held")).into_owned()
+    }
+
+    /// The most memory that it has occupied so far, in MiB; `None` once it has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("its own child").is_none()
     }
 
     pub(crate) fn kill9(mut self) {
@@ -205,4 +237,43 @@ pub(crate) fn eventually(what: &str, at_most: Duration, mut done: impl FnMut() -
         assert!(Instant::now() < deadline, "not within {at_most:?}: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// The configuration that moves one topic into the ClickHouse table of its name, with these settings of the topic, in
+/// YAML's braces.
+pub(crate) fn topic_with(services: &Services, name: &str, settings: &str) -> ConfigFile {
+    config_file(&format!(
+        "name: {name}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {name}: {settings} }}\n",
+        services.kafka.brokers,
+        target(&services.clickhouse),
+    ))
+}
+
+/// Produces these values to a partition, in this order, and waits for all to be acknowledged.
+pub(crate) fn produce(kafka: &Kafka, topic: &str, partition: i32, values: &[&str]) {
+    let producer = workload::producer(&kafka.brokers);
+    for value in values {
+        workload::send(&producer, BaseRecord::to(topic).partition(partition).payload(value));
+    }
+    producer.flush(Duration::from_secs(60)).expect("all are acknowledged");
+}
+
+/// Per partition, what the group has committed and where the records end that a reader may see (the last stable offset).
+pub(crate) fn committed_and_end(kafka: &Kafka, group: &str, topic: &str, partitions: i32) -> Vec<(Option<i64>, i64)> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("group.id", group)
+        .set("isolation.level", "read_committed")
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    (0..partitions).for_each(|partition| _ = list.add_partition(topic, partition));
+    let patience = Duration::from_secs(10);
+    let committed = consumer.committed_offsets(list, patience).expect("the group's coordinator answers");
+    let of = |partition: i32| {
+        let committed = committed.find_partition(topic, partition).expect("asked for").offset().to_raw();
+        let (_, end) = consumer.fetch_watermarks(topic, partition, patience).expect("the leader answers");
+        (committed.filter(|offset| *offset >= 0), end)
+    };
+    (0..partitions).map(of).collect()
 }

@@ -21,7 +21,7 @@ mod types;
 
 use std::sync::Arc;
 
-use crate::contract::{Connection, Error, Target};
+use crate::contract::{Block, Connection, Error, Target};
 
 /// A session for `clickhouse://user:password@host:port/database` (TLS: `clickhouses://`). Sends nothing yet.
 ///
@@ -33,4 +33,18 @@ use crate::contract::{Connection, Error, Target};
 pub fn connect(target: &Target) -> Result<Connection, Error> {
     let session = session::ClickHouse::new(target)?;
     Ok(Connection { grammar: Arc::new(grammar::ClickHouse), session: Arc::new(session) })
+}
+
+/// The bytes of a block as an insert sends it, uncompressed: chunks of about `chunk_size` bytes, handed to `send` one
+/// after the other in a buffer that is used again. It needs no server, so that the encoding can be measured alone.
+///
+/// # Errors
+/// When the block breaks the contract, as an insert of it would be refused.
+pub fn encode(block: &Block, chunk_size: usize, mut send: impl FnMut(&[u8])) -> Result<(), Error> {
+    let mut encoder = native::Encoder::new(block, chunk_size)?;
+    let mut chunk = Vec::with_capacity(chunk_size);
+    while encoder.next_chunk(&mut chunk) {
+        send(&chunk);
+    }
+    Ok(())
 }

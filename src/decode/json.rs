@@ -480,7 +480,8 @@ mod tests {
     fn value(logical: &str, json: &str) -> String {
         let program = one(logical);
         let record = format!("{{\"v\":{json}}}");
-        let run = |decode: fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>| {
+        type Decode = fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>;
+        let run = |decode: Decode| {
             let mut columns = program.layout.empty_columns();
             let mut decoder = Decoder::new(Arc::clone(&program));
             match decode(&mut decoder, record.as_bytes(), &mut columns, 0) {

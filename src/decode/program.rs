@@ -54,7 +54,8 @@ pub struct RefusedColumn {
 
 impl fmt::Display for RefusedColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column `{}` {}: {}; {}", self.column, self.type_text, self.reason, self.hint)
+        let space = if self.type_text.is_empty() { "" } else { " " };
+        write!(f, "column `{}`{space}{}: {}; {}", self.column, self.type_text, self.reason, self.hint)
     }
 }
 

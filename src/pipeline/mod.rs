@@ -101,6 +101,19 @@ pub struct Found<'s> {
     pub table: Table,
 }
 
+/// The runtime that databases are written from.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("rowfall-write")
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::new(format!("cannot start threads: {e}"), ""))
+}
+
 /// Connects to the target and sees that it answers.
 ///
 /// # Errors

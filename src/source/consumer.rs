@@ -233,6 +233,8 @@ impl Consumer {
 pub fn describe_topics(kafka: &KafkaSettings, topics: &[&str]) -> Result<Vec<TopicInfo>, Problem> {
     let client = plain_client(kafka)?;
     let metadata = client.fetch_metadata(None, CONNECT).map_err(|e| {
+        // What went wrong on the way waits in the client's queue.
+        while client.poll(Duration::from_millis(10)).is_some() {}
         let last = client.context().last_error.lock().expect("no panic while held").clone();
         let problem = client_problem(&e, &kafka.brokers);
         Problem {

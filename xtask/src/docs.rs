@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cargo::{cargo, cargo_into};
 
 /// Arguments of `rowfall`, and the page that its output becomes.
-const GENERATED: &[(&[&str], &str)] = &[];
+const GENERATED: &[(&[&str], &str)] = &[(&["schema", "--reference"], "docs/configuration.md")];
 
 pub(crate) fn write() -> Result<()> {
     for (args, file) in GENERATED {
