@@ -172,10 +172,11 @@ fn brokers_that_are_not_there() {
     let config = support::config_file(&format!(
         "name: shop\nkafka: {{ brokers: '127.0.0.1:1' }}\ntarget: {{ url: '{target}' }}\ntopics: {{ orders: {{}} }}\n"
     ));
-    assert_snapshot!(refused(&services, "orders", &config), @"
-    cannot reach Kafka at 127.0.0.1:1: Meta data fetch error: BrokerTransportFailure (Local: Broker transport failure)
-      → see whether the brokers run there and `kafka.brokers` names them
-    ");
+    // librdkafka says how often it tried, which differs.
+    let said = refused(&services, "orders", &config);
+    assert!(said.starts_with("cannot reach Kafka at 127.0.0.1:1: "), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+    assert!(said.ends_with("\n  → see whether the brokers run there and `kafka.brokers` names them\n"), "{said}");
 }
 
 #[test]
@@ -309,7 +310,8 @@ fn column_types_that_cannot_be_written() {
     ");
     assert_untouched(&services, &name);
 
-    let dropped = "{ columns: { tags: { drop: true }, seen: { drop: true }, kind: { drop: true }, at: { drop: true } } }";
+    let dropped =
+        "{ columns: { tags: { drop: true }, seen: { drop: true }, kind: { drop: true }, at: { drop: true } } }";
     let config = support::topic_with(&services, &name, dropped);
     assert_eq!(
         Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output().rows(),
@@ -323,7 +325,7 @@ fn a_column_that_the_table_lacks() {
     let services = support::services();
     let name = topic_and_table(&services, "id UInt64, name String");
     let config = support::topic_with(&services, &name, "{ columns: { nmae: { from: name } } }");
-    assert_snapshot!(refused(&services, &name, &config), @"topic NAME into table default.NAME: column `nmae` : table default.NAME has no such column; add it to the table, or take `columns.nmae` out of the route");
+    assert_snapshot!(refused(&services, &name, &config), @"topic NAME into table default.NAME: column `nmae`: table default.NAME has no such column; add it to the table, or take `columns.nmae` out of the route");
     assert_untouched(&services, &name);
 }
 

@@ -8,3 +8,4 @@ mod workload;
 mod configurations;
 mod faults;
 mod moving;
+mod until_end;

@@ -119,7 +119,8 @@ impl Rowfall {
     pub(crate) fn start(mut self) -> Process {
         let mut child = self.0.spawn().expect("rowfall starts");
         let said = Arc::default();
-        let (stdout, stderr) = (drain(child.stdout.take(), Arc::default()), drain(child.stderr.take(), Arc::clone(&said)));
+        let (stdout, stderr) =
+            (drain(child.stdout.take(), Arc::default()), drain(child.stderr.take(), Arc::clone(&said)));
         Process { child, said, stdout: Some(stdout), stderr: Some(stderr) }
     }
 
@@ -130,10 +131,7 @@ impl Rowfall {
 }
 
 /// Reads a pipe to its end on a thread, so that it never fills; what has come so far is in `said`.
-fn drain(
-    pipe: Option<impl Read + Send + 'static>,
-    said: Arc<Mutex<Vec<u8>>>,
-) -> std::thread::JoinHandle<String> {
+fn drain(pipe: Option<impl Read + Send + 'static>, said: Arc<Mutex<Vec<u8>>>) -> std::thread::JoinHandle<String> {
     let mut pipe = pipe.expect("piped");
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];

@@ -121,8 +121,7 @@ impl Bench<'_> {
     /// All cases in turn, `runs` times, so that whatever else the machine does meets each of them.
     fn run(&self, runs: u32) -> Vec<Row> {
         let topic = topic::filled(self.kafka, self.records);
-        let expected = self.checksum(&format!("(SELECT {} FROM numbers({}))", workload::EXPECTED, self.records));
-        let parts = self.parts();
+        let (parts, expected) = self.parts();
         let mut costs: [Vec<Cost>; CASES.len()] = Default::default();
         for run in 1..=runs {
             for ((name, case), costs) in CASES.iter().zip(&mut costs) {
@@ -223,23 +222,24 @@ impl Bench<'_> {
         name
     }
 
-    /// The workload's rows as the server itself writes them.
-    fn parts(&self) -> ceilings::Parts {
+    /// The workload's rows as the server itself computes and writes them, and their checksum.
+    fn parts(&self) -> (ceilings::Parts, String) {
         let table = self.table();
         let (columns, records) = (workload::EXPECTED, self.records);
         support::query(self.clickhouse, &format!("INSERT INTO {table} SELECT {columns} FROM numbers({records})"));
         let parts = ceilings::Parts::of(self.clickhouse, &table, self.records);
+        let checksum = self.checksum(&table);
         support::query(self.clickhouse, &format!("DROP TABLE {table} SYNC"));
-        parts
+        (parts, checksum)
     }
 
     /// Rows, different ids, and a sum over every value of every row, whatever the rows' order.
-    fn checksum(&self, from: &str) -> String {
+    fn checksum(&self, table: &str) -> String {
         support::query(
             self.clickhouse,
             &format!(
                 "SELECT count(), uniqExact(id), sum(cityHash64(id, user_id, event, country, price, quantity, ok, score, \
-                 at, session, url, ifNull(note, 'null'))) FROM {from}"
+                 at, session, url, ifNull(note, 'null'))) FROM {table}"
             ),
         )
     }

@@ -15,18 +15,8 @@ pub(crate) struct Row {
     pub(crate) cost: Cost,
 }
 
-const HEAD: [&str; 10] = [
-    "",
-    "s",
-    "M rows/s",
-    "own CPU",
-    "× reader",
-    "server CPU",
-    "with merges",
-    "× POSTs",
-    "broker CPU",
-    "peak MiB",
-];
+const HEAD: [&str; 10] =
+    ["", "s", "M rows/s", "own CPU", "× reader", "server CPU", "with merges", "× POSTs", "broker CPU", "peak MiB"];
 
 /// The table, and the lines that stand below it. `reader` and `posts` are the ceilings that the others are compared with.
 pub(crate) fn markdown(rows: &[Row], reader: &Row, posts: &Row, lines: &[&str]) -> String {
@@ -65,7 +55,8 @@ pub(crate) fn markdown(rows: &[Row], reader: &Row, posts: &Row, lines: &[&str]) 
         text.push('\n');
     };
     line(HEAD);
-    let rules: Vec<_> = (0..HEAD.len()).map(|c| if c == 0 { "-".repeat(width(c)) } else { "-".repeat(width(c) - 1) + ":" }).collect();
+    let rules: Vec<_> =
+        (0..HEAD.len()).map(|c| if c == 0 { "-".repeat(width(c)) } else { "-".repeat(width(c) - 1) + ":" }).collect();
     line(std::array::from_fn(|column| rules[column].as_str()));
     rows.iter().for_each(|row| line(row.each_ref().map(String::as_str)));
     text.push_str(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::Url;
 
-use super::session::{EXPECTED, PINNED};
+use super::settings::{EXPECTED, PINNED};
 use crate::contract::{Compression, Error, Target};
 
 /// Where the server is and how to enter.

@@ -1,16 +1,15 @@
 //! What would keep a user from writing a table, found without writing.
 
-use clickhouse::Client;
-
 use super::grammar::{literal, quote, quote_table};
-use super::session::{ClickHouse, EXPECTED, PINNED};
+use super::server::ClickHouse;
+use super::settings::{EXPECTED, PINNED};
 use crate::contract::{Advice, ColumnDefault, Error, TableSchema};
 
 /// The obstacles, each with what mends it.
-pub(super) async fn check(session: &ClickHouse, inserts: &Client, table: &TableSchema) -> Result<Vec<Error>, Error> {
+pub(super) async fn check(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
     let mut problems = Vec::new();
     problems.extend(rights(session, table).await?);
-    problems.extend(settings(session, inserts, table).await?);
+    problems.extend(settings(session, table).await?);
     problems.extend(replica(session, table).await?);
     Ok(problems)
 }
@@ -37,11 +36,11 @@ async fn rights(session: &ClickHouse, table: &TableSchema) -> Result<Option<Erro
 }
 
 /// Sends the settings of an insert with a question, and asks for them.
-async fn settings(session: &ClickHouse, inserts: &Client, table: &TableSchema) -> Result<Vec<Error>, Error> {
+async fn settings(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
     let names: Vec<_> = PINNED.iter().chain([&EXPECTED]).map(|(name, _)| literal(name)).collect();
     let sql = format!("SELECT name, value FROM system.settings WHERE name IN ({})", names.join(", "));
     let doing = format!("cannot use the settings that inserts into {} need", table.name);
-    let values = inserts.clone().with_compression(clickhouse::Compression::None).query_raw(&sql);
+    let values = session.inserts.clone().with_compression(clickhouse::Compression::None).query_raw(&sql);
     match session.answer(&doing, values.fetch_all::<(String, String)>()).await {
         Ok(values) => Ok(differing(&values)),
         Err(error) if error.advice == Advice::Retry && error.code.is_none() => Err(error),

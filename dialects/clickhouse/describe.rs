@@ -1,7 +1,7 @@
 //! What a table looks like, from `system.tables` and `system.columns`.
 
 use super::grammar::{literal, quote, quote_table};
-use super::session::ClickHouse;
+use super::server::ClickHouse;
 use super::types;
 use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema};
 

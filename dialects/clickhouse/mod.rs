@@ -5,7 +5,9 @@
 //! - `address`: what a `clickhouse://` URL says
 //! - `native`: a block of columns as `FORMAT Native`, in chunks
 //! - `codes`: what to do about each of the server's exceptions
-//! - `session`: the talk with a server; `describe` and `check` are its questions
+//! - `settings`: what every insert sets
+//! - `server`: how a server is asked, and what its failures mean; `describe` and `check` are questions to it
+//! - `session`: what the pipeline asks of a dialect
 //!
 //! An insert is one HTTP request that carries one Native block. ClickHouse keeps such a block whole or not at all as
 //! long as it touches one partition.
@@ -16,7 +18,9 @@ mod codes;
 mod describe;
 mod grammar;
 mod native;
+mod server;
 mod session;
+mod settings;
 mod types;
 
 use std::sync::Arc;
@@ -31,7 +35,7 @@ use crate::contract::{Block, Connection, Error, Target};
 /// # Errors
 /// For a URL that lacks a host, and for settings that rowfall sets itself, named.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
-    let session = session::ClickHouse::new(target)?;
+    let session = server::ClickHouse::new(target)?;
     Ok(Connection { grammar: Arc::new(grammar::ClickHouse), session: Arc::new(session) })
 }
 

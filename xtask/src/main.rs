@@ -30,8 +30,8 @@ enum Command {
         #[arg(long)]
         deny: bool,
     },
-    /// Run the benches against real servers
-    Bench(WithServers),
+    /// Run the benches, the last against real servers: one table, also written to target/bench.md
+    Bench(Measured),
     /// Write the generated pages and the API's documentation
     Docs,
     /// Install, start and stop the servers that tests need
@@ -54,6 +54,16 @@ struct WithServers {
     #[arg(long)]
     keep: bool,
     /// Passed on to cargo
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+#[derive(Args)]
+struct Measured {
+    /// Leave the servers running afterwards
+    #[arg(long)]
+    keep: bool,
+    /// Passed on to the end-to-end bench: --records N, --runs N, --marks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -97,9 +107,12 @@ fn run(command: Command) -> Result<()> {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             with_servers(with.keep, || cargo(test_command(&with.args), &with.args))
         }
-        Command::Bench(with) => {
+        Command::Bench(Measured { keep, args }) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
-            with_servers(with.keep, || cargo(["bench"], &with.args))
+            with_servers(keep, || {
+                cargo(["bench", "--quiet", "--bench", "decode", "--bench", "encode"], &[])?;
+                cargo(["bench", "--quiet", "--bench", "end_to_end", "--"], &args)
+            })
         }
         Command::Lint { deny } => lint(deny),
         Command::Docs => {

@@ -1,0 +1,23 @@
+//! The settings that an insert depends on.
+
+/// What every insert sets, whatever the server's or the user's profile says.
+pub(super) const PINNED: &[(&str, &str)] = &[
+    // Acknowledged means stored: no queue in the server's memory (the default since 26.3), none on a Distributed
+    // table's disk, and no status line before the end is known.
+    ("async_insert", "0"),
+    ("wait_for_async_insert", "1"),
+    ("distributed_foreground_insert", "1"),
+    ("wait_end_of_query", "1"),
+    // Absent rows travel as nulls and become the column's default.
+    ("input_format_null_as_default", "1"),
+    ("input_format_defaults_for_omitted_fields", "1"),
+    // Columns are sent under their own types. Where one has changed since the table was described, the server would
+    // cast, and cut what does not fit: 2³³+7 becomes 7. (LowCardinality and nullability are no conversions to it.)
+    ("input_format_native_allow_types_conversion", "0"),
+    // A column that is gone is an error, not silence.
+    ("input_format_skip_unknown_fields", "0"),
+];
+
+/// What must be so and is the server's default, but is not sent: servers without the setting would refuse it. With it,
+/// one block becomes several parts, which are not kept or lost together.
+pub(super) const EXPECTED: (&str, &str) = ("use_strict_insert_block_limits", "0");
