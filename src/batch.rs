@@ -1,6 +1,7 @@
 //! Rows on their way: the unit that is filled, closed, written and committed together.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use rowfall_dialects::contract::{Block, Column, Layout};
@@ -16,15 +17,77 @@ pub struct Unit {
     pub blocks: Vec<Block>,
     /// One per partition that it holds records or gaps of.
     pub spans: Vec<Span>,
-    /// Held until the unit is written or dropped.
-    pub permit: Permit,
+    /// Held until the unit's columns are given back or dropped.
+    permit: Permit,
+    home: Sender<Spare>,
 }
 
 impl Unit {
+    /// Gives the columns back to the worker that filled them, once their rows are written or given up: memory that is
+    /// used again costs no page faults.
+    pub fn give_back(self) {
+        let columns = self.blocks.into_iter().next().map_or_else(Vec::new, |block| block.columns);
+        // A worker that has ended needs no columns.
+        let _ = self.home.send(Spare { columns, permit: self.permit });
+    }
+
     /// Rows of all blocks.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.blocks.iter().map(|block| block.rows).sum()
+    }
+}
+
+/// Columns to be filled again; their memory counts against the budget meanwhile.
+#[derive(Debug)]
+pub struct Spare {
+    columns: Vec<Column>,
+    permit: Permit,
+}
+
+/// Where one worker's units of one topic come from and where their columns return to.
+#[derive(Debug)]
+pub struct Units {
+    layout: Arc<Layout>,
+    budget: Arc<Budget>,
+    home: Sender<Spare>,
+    spares: Receiver<Spare>,
+}
+
+impl Units {
+    /// Units of this layout.
+    #[must_use]
+    pub fn new(layout: Arc<Layout>, budget: Arc<Budget>) -> Self {
+        let (home, spares) = std::sync::mpsc::channel();
+        Self { layout, budget, home, spares }
+    }
+
+    /// An empty unit, in columns that were used before where there are any.
+    #[must_use]
+    pub fn open(&self) -> OpenUnit {
+        let Spare { mut columns, permit } = self
+            .spares
+            .try_recv()
+            .unwrap_or_else(|_| Spare { columns: self.layout.empty_columns(), permit: self.budget.permit() });
+        for column in &mut columns {
+            column.truncate(0);
+        }
+        OpenUnit {
+            layout: Arc::clone(&self.layout),
+            columns,
+            rows: 0,
+            value_bytes: 0,
+            spans: Vec::new(),
+            last: 0,
+            opened: Instant::now(),
+            permit,
+            home: self.home.clone(),
+        }
+    }
+
+    /// Frees the columns that wait to be used again.
+    pub fn drop_spares(&self) {
+        while self.spares.try_recv().is_ok() {}
     }
 }
 
@@ -41,24 +104,10 @@ pub struct OpenUnit {
     last: usize,
     opened: Instant,
     permit: Permit,
+    home: Sender<Spare>,
 }
 
 impl OpenUnit {
-    /// An empty unit.
-    #[must_use]
-    pub fn new(layout: &Arc<Layout>, budget: &Arc<Budget>) -> Self {
-        Self {
-            layout: Arc::clone(layout),
-            columns: layout.empty_columns(),
-            rows: 0,
-            value_bytes: 0,
-            spans: Vec::new(),
-            last: 0,
-            opened: Instant::now(),
-            permit: budget.permit(),
-        }
-    }
-
     /// Decodes a record into a row.
     ///
     /// # Errors
@@ -121,10 +170,11 @@ impl OpenUnit {
         self.opened
     }
 
-    /// Tells the budget what the unit occupies, and answers it.
+    /// Tells the budget what the unit occupies, and answers the bytes of its rows.
     pub fn account(&mut self) -> usize {
-        let bytes = self.columns.iter().map(Column::allocated).sum();
-        self.permit.resize(bytes);
+        let bytes = self.columns.iter().map(Column::used).sum();
+        // Columns that were used before still hold what they held then.
+        self.permit.raise(bytes);
         bytes
     }
 
@@ -135,6 +185,7 @@ impl OpenUnit {
             blocks: vec![Block { layout: self.layout, columns: self.columns, rows: self.rows }],
             spans: self.spans,
             permit: self.permit,
+            home: self.home,
         }
     }
 }

@@ -38,15 +38,13 @@ impl Budget {
 }
 
 impl Permit {
-    /// Sets the permit to the bytes that its holder occupies now, even when that is more than there is left: they are
+    /// Raises the permit to the bytes that its holder occupies now, even when that is more than there is left: they are
     /// occupied already. Whoever finds no room afterwards hands on what it holds and takes no more.
-    pub fn resize(&mut self, bytes: usize) {
-        if bytes >= self.bytes {
-            self.budget.used.fetch_add(bytes - self.bytes, Ordering::AcqRel);
-        } else {
-            self.budget.used.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
+    pub fn raise(&mut self, bytes: usize) {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            self.budget.used.fetch_add(more, Ordering::AcqRel);
+            self.bytes = bytes;
         }
-        self.bytes = bytes;
     }
 }
 
@@ -64,16 +62,15 @@ mod tests {
     fn what_is_held_counts_until_it_is_dropped() {
         let budget = Budget::new(100);
         let (mut a, mut b) = (budget.permit(), budget.permit());
-        a.resize(60);
+        a.raise(60);
         assert!(budget.has_room());
-        b.resize(70);
+        b.raise(40);
         assert!(!budget.has_room());
-        b.resize(10);
-        assert!(budget.has_room());
-        b.resize(40);
+        b.raise(30);
+        assert!(!budget.has_room(), "a permit never shrinks");
         drop(a);
         assert!(budget.has_room());
-        b.resize(100);
+        b.raise(130);
         assert!(!budget.has_room());
         drop(b);
         assert!(budget.has_room());

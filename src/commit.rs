@@ -13,12 +13,20 @@ pub struct Watermarks {
 #[derive(Debug)]
 struct Watermark {
     period: Period,
-    /// Closed and not yet committable, in the order of the partition: where each ends, and whether it is written.
-    pending: VecDeque<(Offset, bool)>,
+    /// Closed and not yet committable, in the order of the partition: where each ends, and what became of it.
+    pending: VecDeque<(Offset, Fate)>,
     /// Everything before it is written.
     written: Option<Offset>,
     /// What the group was told last.
     told: Option<Offset>,
+}
+
+/// What became of a span that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Written,
+    Refused,
 }
 
 impl Watermarks {
@@ -38,7 +46,7 @@ impl Watermarks {
     pub fn closed(&mut self, spans: &[Span]) {
         for span in spans {
             if let Some(watermark) = self.of(&span.owned) {
-                watermark.pending.push_back((span.end, false));
+                watermark.pending.push_back((span.end, Fate::Open));
             }
         }
     }
@@ -47,12 +55,19 @@ impl Watermarks {
     pub fn written(&mut self, spans: &[Span]) {
         for span in spans {
             let Some(watermark) = self.of(&span.owned) else { continue };
-            if let Some(entry) = watermark.pending.iter_mut().find(|(end, written)| *end == span.end && !written) {
-                entry.1 = true;
-            }
-            while let Some((end, true)) = watermark.pending.front() {
+            watermark.decide(span, Fate::Written);
+            while let Some((end, Fate::Written)) = watermark.pending.front() {
                 watermark.written = Some(*end);
                 watermark.pending.pop_front();
+            }
+        }
+    }
+
+    /// These spans will not get into the database: nothing behind them is committed, and nobody need wait for them.
+    pub fn refused(&mut self, spans: &[Span]) {
+        for span in spans {
+            if let Some(watermark) = self.of(&span.owned) {
+                watermark.decide(span, Fate::Refused);
             }
         }
     }
@@ -76,10 +91,11 @@ impl Watermarks {
         }
     }
 
-    /// Whether everything that was closed of these partitions is written.
+    /// Whether everything that was closed of these partitions is written or refused.
     #[must_use]
     pub fn settled(&self, partitions: &[TopicPartition]) -> bool {
-        partitions.iter().all(|p| self.partitions.get(p).is_none_or(|w| w.pending.is_empty()))
+        let settled = |w: &Watermark| w.pending.iter().all(|(_, fate)| *fate != Fate::Open);
+        partitions.iter().all(|p| self.partitions.get(p).is_none_or(settled))
     }
 
     /// Every owned partition with the offset up to which all is written, where that is known.
@@ -89,6 +105,14 @@ impl Watermarks {
 
     fn of(&mut self, owned: &Owned) -> Option<&mut Watermark> {
         self.partitions.get_mut(&owned.partition).filter(|w| w.period == owned.period)
+    }
+}
+
+impl Watermark {
+    fn decide(&mut self, span: &Span, fate: Fate) {
+        if let Some(entry) = self.pending.iter_mut().find(|entry| **entry == (span.end, Fate::Open)) {
+            entry.1 = fate;
+        }
     }
 }
 
@@ -121,6 +145,19 @@ mod tests {
         assert_eq!(marks.take_due(), []);
         marks.forget_told();
         assert_eq!(marks.take_due().len(), 1);
+    }
+
+    #[test]
+    fn what_is_refused_is_settled_and_never_passed() {
+        let mut marks = Watermarks::default();
+        marks.own(&owned(1), None);
+        marks.closed(&[span(1, 0, 10), span(1, 10, 20), span(1, 20, 30)]);
+        marks.refused(&[span(1, 10, 20)]);
+        marks.written(&[span(1, 20, 30)]);
+        assert!(!marks.settled(&[owned(1).partition.clone()]), "the first is neither written nor refused yet");
+        marks.written(&[span(1, 0, 10)]);
+        assert!(marks.settled(&[owned(1).partition.clone()]));
+        assert_eq!(marks.take_due(), [(owned(1).partition.clone(), Offset(10))]);
     }
 
     proptest! {

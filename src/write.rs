@@ -74,17 +74,17 @@ impl Lane {
     }
 
     async fn write(&self, unit: Unit) -> Outcome {
-        let Unit { blocks, spans, permit } = unit;
+        let spans = unit.spans.clone();
         if spans.iter().any(|span| self.refused().contains(&span.owned)) {
             let why = Problem::new("it stands behind a batch that was refused", "");
             return self.refuse(spans, why);
         }
         let (mut rows, mut bytes) = (0, 0);
-        for block in blocks {
+        for block in &unit.blocks {
             if block.rows == 0 {
                 continue;
             }
-            match self.write_block(&block).await {
+            match self.write_block(block).await {
                 Ok(receipt) => {
                     rows += receipt.rows;
                     bytes += receipt.bytes;
@@ -95,7 +95,7 @@ impl Lane {
                 }
             }
         }
-        drop(permit);
+        unit.give_back();
         Outcome::Written { spans, rows, bytes }
     }
 

@@ -6,6 +6,9 @@ mod support;
 mod workload;
 
 mod configurations;
+mod conformance;
 mod faults;
 mod moving;
+mod plan;
+mod records;
 mod until_end;

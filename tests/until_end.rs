@@ -227,20 +227,21 @@ fn of_two_processes_with_the_new_protocol() {
 /// Two processes of one group share the partitions of a slow table. Neither one that comes late nor one that ends first
 /// and leaves keeps the other from the end, and nothing is moved twice.
 fn two_processes(property: &str) {
-    const RECORDS: u64 = 12_000;
+    const RECORDS: u64 = 18_000;
     let services = support::services();
     let name = topic(&services, 6);
     support::query(
         &services.clickhouse,
-        &format!("ALTER TABLE {name} ADD CONSTRAINT slow CHECK sleepEachRow(0.001) = 0"),
+        &format!("ALTER TABLE {name} ADD CONSTRAINT slow CHECK sleepEachRow(0.002) = 0"),
     );
     workload::produce(&services.kafka.brokers, &name, 6, 0..RECORDS);
     let config = support::config_file(&format!(
         "name: {name}
 kafka: {{ brokers: '{}', properties: {{ {property} }} }}
 target: {{ url: '{}' }}
-batch: {{ rows: 500, bytes: 256KiB }}
-memory: 1MiB
+batch: {{ rows: 500, bytes: 128KiB }}
+memory: 512KiB
+workers: 1
 topics: {{ {name}: {{}} }}
 ",
         services.kafka.brokers,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, Mark, TableColumn, TableSchema};
 
-use crate::config::{Route, UnknownFields};
+use crate::config::{ColumnSettings, Route, UnknownFields};
 
 /// What to do with each field of a record, for one table as it was described; compiled once, shared by all workers.
 #[derive(Debug)]
@@ -65,10 +65,11 @@ impl Program {
     /// # Errors
     /// Names every column that cannot be written, and every configured column that the table does not have.
     pub fn compile(table: &Arc<TableSchema>, route: &Route) -> Result<Self, Vec<RefusedColumn>> {
+        let lacked = |c: &&ColumnSettings| !table.columns.iter().any(|t| t.name == c.name);
         let mut refused: Vec<RefusedColumn> = route
             .columns
             .iter()
-            .filter(|c| !table.columns.iter().any(|t| t.name == c.name))
+            .filter(|c| lacked(c) && !c.drop)
             .map(|c| RefusedColumn {
                 column: c.name.clone(),
                 type_text: c.type_text.clone().unwrap_or_default(),
@@ -96,6 +97,9 @@ impl Program {
                 Err(refusal) => refused.push(refusal),
             }
         }
+        // What is left out needs no column.
+        let left_out = route.columns.iter().filter(|c| lacked(c) && c.drop);
+        fields.extend(left_out.map(|c| FieldRule { name: c.from.as_str().into(), column: None }));
         if columns.is_empty() && refused.is_empty() {
             refused.push(RefusedColumn {
                 column: "*".to_owned(),

@@ -25,6 +25,10 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 const REVOKE_WAIT: Duration = Duration::from_secs(10);
 /// How long a stop by signal waits for the same; the whole stop takes less than 5 s.
 const STOP_WAIT: Duration = Duration::from_millis(3_500);
+/// How long the last commit may take.
+const COMMIT_WAIT: Duration = Duration::from_secs(10);
+/// How often a process without partitions asks how far the group is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the brokers have to answer at an assignment before the run gives up.
 const ASSIGN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,11 +67,16 @@ pub(super) struct Coordinator {
     options: RunOptions,
     holdings: BTreeMap<TopicPartition, Holding>,
     watermarks: Watermarks,
-    /// With `until_end`: where each partition ended when it was first assigned.
+    /// Every partition of every topic.
+    partitions: Vec<TopicPartition>,
+    /// With `until_end`: where each partition ended when it was first assigned, or asked for.
     ends: BTreeMap<TopicPartition, Offset>,
     periods: u64,
     stopped: Vec<Problem>,
     committed_at: Instant,
+    /// Commits that the group has not answered.
+    commits: usize,
+    looked_at: Instant,
     assigned_at: Option<Instant>,
     started_at: Instant,
 }
@@ -77,6 +86,7 @@ impl Coordinator {
         consumer: Consumer,
         workers: Vec<WorkerHandle>,
         reports: Receiver<Report>,
+        partitions: Vec<TopicPartition>,
         options: RunOptions,
     ) -> Self {
         Self {
@@ -86,10 +96,13 @@ impl Coordinator {
             options,
             holdings: BTreeMap::new(),
             watermarks: Watermarks::default(),
+            partitions,
             ends: BTreeMap::new(),
             periods: 0,
             stopped: Vec::new(),
             committed_at: Instant::now(),
+            commits: 0,
+            looked_at: Instant::now(),
             assigned_at: None,
             started_at: Instant::now(),
         }
@@ -118,9 +131,9 @@ impl Coordinator {
         while !self.options.stop.load(Ordering::Relaxed) {
             match self.consumer().poll(POLL) {
                 Some(Event::Assigned(partitions)) => self.assign(&partitions)?,
-                Some(Event::Revoked(partitions)) => self.revoke(&partitions, false)?,
-                Some(Event::Lost(partitions)) => self.revoke(&partitions, true)?,
-                Some(Event::CommitFailed) => self.watermarks.forget_told(),
+                Some(Event::Revoked(partitions)) => self.revoke(&partitions, false, Instant::now() + REVOKE_WAIT)?,
+                Some(Event::Lost(partitions)) => self.revoke(&partitions, true, Instant::now() + REVOKE_WAIT)?,
+                Some(Event::Committed(accepted)) => self.answered(accepted),
                 Some(Event::Fatal(problem)) => return Err(problem),
                 None => {}
             }
@@ -139,13 +152,29 @@ impl Coordinator {
         Ok(())
     }
 
-    fn is_done(&self) -> bool {
-        if self.assigned_at.is_none() {
+    fn is_done(&mut self) -> bool {
+        if self.holdings.is_empty() {
+            return self.options.until_end && self.group_is_done();
+        }
+        let mut states = self.holdings.values().map(|h| h.state);
+        if self.options.until_end { states.all(|s| s != State::Reading) } else { states.all(|s| s == State::Stopped) }
+    }
+
+    /// Whether the group has committed all partitions' ends. A process that has no partition may be given some yet:
+    /// when it has just come, and when another ends or leaves.
+    fn group_is_done(&mut self) -> bool {
+        if self.looked_at.elapsed() < LOOK_EVERY {
             return false;
         }
-        let reading = self.holdings.values().any(|h| h.state == State::Reading);
-        let all_stopped = !self.holdings.is_empty() && self.holdings.values().all(|h| h.state == State::Stopped);
-        if self.options.until_end { !reading } else { all_stopped }
+        self.looked_at = Instant::now();
+        for partition in &self.partitions {
+            if !self.ends.contains_key(partition) {
+                let Ok(end) = self.consumer().end(partition) else { return false };
+                self.ends.insert(partition.clone(), end);
+            }
+        }
+        let Ok(starts) = self.consumer().committed(&self.partitions) else { return false };
+        starts.iter().all(|start| start.committed >= self.ends.get(&start.partition).copied())
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Problem> {
@@ -201,9 +230,8 @@ impl Coordinator {
     }
 
     /// Hands partitions back: closes what was read, waits a bounded time for it to be written, commits what is.
-    fn revoke(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<(), Problem> {
+    fn revoke(&mut self, partitions: &[TopicPartition], lost: bool, deadline: Instant) -> Result<(), Problem> {
         tracing::info!(partitions = partitions.len(), lost, "revoked: {}", names(partitions));
-        let deadline = Instant::now() + REVOKE_WAIT;
         let mut answers = Vec::new();
         for (index, worker) in self.workers.iter().enumerate() {
             let own = |p: &&TopicPartition| self.holdings.get(p).is_some_and(|h| h.worker == index);
@@ -230,16 +258,15 @@ impl Coordinator {
         self.consumer().give_up(partitions)
     }
 
-    /// Waits until everything closed of these partitions is written. False when the deadline came first.
+    /// Waits until everything closed of these partitions is written or refused; of a partition that stopped too, since
+    /// what stands before a bad record counts. False when the deadline came first.
     fn settle(&mut self, partitions: &[TopicPartition], deadline: Instant) -> bool {
         loop {
-            let unstopped = |p: &&TopicPartition| self.holdings.get(p).is_some_and(|h| h.state != State::Stopped);
-            let open: Vec<_> = partitions.iter().filter(unstopped).cloned().collect();
             let wait = deadline.saturating_duration_since(Instant::now());
-            match self.reports.recv_timeout(if self.watermarks.settled(&open) { Duration::ZERO } else { wait }) {
+            match self.reports.recv_timeout(if self.watermarks.settled(partitions) { Duration::ZERO } else { wait }) {
                 Ok(report) => self.heed(report),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return self.watermarks.settled(&open);
+                    return self.watermarks.settled(partitions);
                 }
             }
         }
@@ -260,6 +287,7 @@ impl Coordinator {
                 progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             }
             Report::Outcome(Outcome::Refused { spans, why }) => {
+                self.watermarks.refused(&spans);
                 for span in spans {
                     let place = format!("{} offsets {} to {}", span.owned.partition, span.start, span.end);
                     self.stop(&span.owned, &place, why.clone());
@@ -298,8 +326,19 @@ impl Coordinator {
         if due.is_empty() {
             return;
         }
-        if let Err(problem) = self.consumer().commit(&due, mode) {
-            tracing::warn!("offsets are not committed, trying again: {problem}");
+        match self.consumer().commit(&due, mode) {
+            Ok(()) => self.commits += usize::from(matches!(mode, CommitMode::Async)),
+            Err(problem) => {
+                tracing::warn!("offsets are not committed, trying again: {problem}");
+                self.watermarks.forget_told();
+            }
+        }
+    }
+
+    /// The group has answered an asynchronous commit.
+    fn answered(&mut self, accepted: bool) {
+        self.commits = self.commits.saturating_sub(1);
+        if !accepted {
             self.watermarks.forget_told();
         }
     }
@@ -339,16 +378,11 @@ impl Coordinator {
                 break false;
             }
             // The group is served while a slow database is waited for.
-            match self.consumer().poll(Duration::ZERO) {
-                Some(Event::Revoked(_) | Event::Lost(_)) => break false,
-                Some(Event::CommitFailed) => self.watermarks.forget_told(),
-                _ => {}
-            }
+            self.serve_while_finishing(Duration::ZERO, deadline);
             self.commit(CommitMode::Async);
         };
-        self.watermarks.forget_told();
         if orderly {
-            self.commit(CommitMode::Sync);
+            self.commit_last(deadline);
         }
         self.measure();
         for worker in &mut self.workers {
@@ -367,6 +401,45 @@ impl Coordinator {
             let _ = left.recv_timeout(Duration::from_secs(1));
         }
         !settled
+    }
+}
+
+impl Coordinator {
+    /// Commits what is written and waits for the answer. A synchronous commit would not serve the group, which then
+    /// may not answer.
+    fn commit_last(&mut self, deadline: Option<Instant>) {
+        let latest = Instant::now() + COMMIT_WAIT;
+        // What was written before a signal's patience ended is committed still.
+        let deadline = deadline.map_or(latest, |d| d.max(Instant::now() + Duration::from_secs(1)).min(latest));
+        loop {
+            self.commit(CommitMode::Async);
+            if self.commits == 0 {
+                return;
+            }
+            if Instant::now() >= deadline {
+                tracing::warn!("the group has not answered the last commit: rows may be read again");
+                return;
+            }
+            self.serve_while_finishing(POLL, Some(deadline));
+        }
+    }
+
+    fn serve_while_finishing(&mut self, wait: Duration, deadline: Option<Instant>) {
+        let latest = Instant::now() + REVOKE_WAIT;
+        let deadline = deadline.map_or(latest, |d| d.min(latest));
+        let result = match self.consumer().poll(wait) {
+            Some(Event::Revoked(partitions)) => self.revoke(&partitions, false, deadline),
+            Some(Event::Lost(partitions)) => self.revoke(&partitions, true, deadline),
+            Some(Event::Committed(accepted)) => {
+                self.answered(accepted);
+                Ok(())
+            }
+            // It leaves right away: nothing is taken any more.
+            Some(Event::Assigned(_) | Event::Fatal(_)) | None => Ok(()),
+        };
+        if let Err(problem) = result {
+            tracing::debug!("while finishing: {problem}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Report;
-use crate::batch::{OpenUnit, Unit};
+use crate::batch::{OpenUnit, Unit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
 use crate::decode::Decoder;
@@ -31,13 +31,15 @@ pub(super) struct Intake {
 pub(super) struct TopicIntake {
     topic: Arc<str>,
     decoder: Decoder,
+    units: Units,
     open: Option<OpenUnit>,
     lane: UnboundedSender<Unit>,
 }
 
 impl TopicIntake {
-    pub(super) fn new(topic: &str, decoder: Decoder, lane: UnboundedSender<Unit>) -> Self {
-        Self { topic: topic.into(), decoder, open: None, lane }
+    pub(super) fn new(topic: &str, decoder: Decoder, budget: &Arc<Budget>, lane: UnboundedSender<Unit>) -> Self {
+        let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
+        Self { topic: topic.into(), decoder, units, open: None, lane }
     }
 
     fn close(&mut self, reports: &Sender<Report>) {
@@ -84,7 +86,7 @@ impl worker::Intake for Intake {
         let Some(value) = value else { return Err(tombstone()) };
         let open = match &mut topic.open {
             Some(open) => open,
-            closed => closed.insert(OpenUnit::new(&topic.decoder.program().layout, &self.budget)),
+            closed => closed.insert(topic.units.open()),
         };
         if let Err(bad) = open.push(&mut topic.decoder, owned, offset, value) {
             let table = &topic.decoder.program().layout.table.name;
@@ -123,6 +125,9 @@ impl worker::Intake for Intake {
             } else if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, index));
             }
+        }
+        if !self.budget.has_room() {
+            self.topics.iter().for_each(|topic| topic.units.drop_spares());
         }
         if !self.budget.has_room()
             && let Some((_, index)) = largest

@@ -34,7 +34,7 @@ use crate::decode::{Decoder, Program};
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
 use crate::source::consumer::{self, Consumer, TopicInfo};
-use crate::source::position::{Offset, Owned, Span};
+use crate::source::position::{Offset, Owned, Span, TopicPartition};
 use crate::source::worker::Worker;
 use crate::write;
 use coordinator::Coordinator;
@@ -197,12 +197,12 @@ pub fn run(
     options: &RunOptions,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Summary, Problem> {
-    // A quarter for what librdkafka reads ahead, the rest for columns: of each worker one unit that fills, one that is
-    // written.
+    // An eighth for what librdkafka reads ahead, the rest for columns: of each worker one unit that fills and one that
+    // is written, and one more for whoever is ahead.
     let partitions: usize = prepared.iter().map(|p| p.topic.partitions.len()).sum();
-    let read_ahead = settings.memory / 4 / partitions.max(1);
-    let budget = Budget::new(settings.memory - settings.memory / 4);
-    let largest_unit = settings.memory * 3 / 4 / (2 * settings.workers);
+    let read_ahead = settings.memory / 8 / partitions.max(1);
+    let budget = Budget::new(settings.memory - settings.memory / 8);
+    let largest_unit = settings.memory / 8 * 7 / (2 * settings.workers + 1);
 
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead)?;
     let (reports, reported) = mpsc::channel();
@@ -212,7 +212,7 @@ pub fn run(
             let tell = reports.clone();
             let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
             let lane = write::lane(runtime, Arc::clone(&connection.session), tell);
-            TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), lane)
+            TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), &budget, lane)
         });
         let intake = Intake::new(topics.collect(), settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
         let (commands, commanded) = mpsc::channel();
@@ -225,5 +225,9 @@ pub fn run(
     }
     let topics: Vec<_> = prepared.iter().map(|p| p.topic.name.as_str()).collect();
     consumer.subscribe(&topics)?;
-    Coordinator::new(consumer, workers, reported, options.clone()).run()
+    let of_topic = |t: &TopicInfo| -> Vec<_> {
+        t.partitions.iter().map(|p| TopicPartition { topic: t.name.as_str().into(), partition: *p }).collect()
+    };
+    let partitions = prepared.iter().flat_map(|p| of_topic(&p.topic)).collect();
+    Coordinator::new(consumer, workers, reported, partitions, options.clone()).run()
 }

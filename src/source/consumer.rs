@@ -31,8 +31,8 @@ pub enum Event {
     Revoked(Vec<TopicPartition>),
     /// The group has taken these already: nothing of theirs can be committed. Answer with [`Consumer::give_up`].
     Lost(Vec<TopicPartition>),
-    /// An asynchronous commit was refused: its offsets are due again.
-    CommitFailed,
+    /// The group has answered an asynchronous commit: whether it took it. If not, its offsets are due again.
+    Committed(bool),
     /// Nothing works any more before an operator does something.
     Fatal(Problem),
 }
@@ -448,9 +448,9 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
+        if let Err(error) = &result {
             tracing::debug!("commit refused: {error}");
-            self.events.lock().expect("no panic while held").push_back(Event::CommitFailed);
         }
+        self.events.lock().expect("no panic while held").push_back(Event::Committed(result.is_ok()));
     }
 }

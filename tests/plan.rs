@@ -1,0 +1,214 @@
+//! `plan` and `check`: they say what a run would do and touch nothing; the run then does it.
+
+use insta::assert_snapshot;
+use rowfall_services::{ClickHouse, Services};
+
+use crate::support::{self, ConfigFile, Output, Rowfall};
+
+const SAMPLE: [&str; 4] = [
+    r#"{"id":1,"at":"2024-02-29T12:00:00.5Z","day":"2024-02-29","who":"550e8400-e29b-41d4-a716-446655440000"}"#,
+    r#"{"id":2,"at":"2024-02-29T12:00:00.000001+02:00","price":1,"ok":true,"note":null,"tags":["a","b"]}"#,
+    r#"{"id":3,"price":2.5,"address":{"city":"Köln","zip":[5,0,6]},"mixed":1,"large":18446744073709551615}"#,
+    r#"{"id":4,"price":null,"mixed":"x","large":1,"local":"2024-02-29 12:00:00"}"#,
+];
+
+/// What a command prints, with whatever differs from run to run replaced.
+fn said(services: &Services, name: &str, output: &Output, status: i32) -> String {
+    assert_eq!(output.code(), status, "{output:#?}");
+    assert!(!format!("{output:?}").contains("-secret"), "a password is shown: {output:#?}");
+    let (host, port) = ("127.0.0.1:", services.clickhouse.http_port.to_string());
+    let version = support::query(&services.clickhouse, "SELECT version()");
+    let said = if status == 1 { output.stderr.as_str() } else { output.stdout.as_str() };
+    said.replace(name, "NAME")
+        .replace(&services.kafka.brokers, "KAFKA")
+        .replace(&format!("{host}{port}"), "SERVER")
+        .replace(&version, "VERSION")
+        .trim()
+        .to_owned()
+}
+
+fn plan(services: &Services, name: &str, config: &ConfigFile, status: i32) -> String {
+    said(services, name, &Rowfall::with_config("plan", config, &[]).output(), status)
+}
+
+fn check(services: &Services, name: &str, config: &ConfigFile, status: i32) -> String {
+    said(services, name, &Rowfall::with_config("check", config, &[]).output(), status)
+}
+
+fn topic(services: &Services, values: &[&str]) -> String {
+    let name = support::unique("plan");
+    support::create_topic(&services.kafka, &name, 1, &[]);
+    support::produce(&services.kafka, &name, 0, values);
+    name
+}
+
+fn exists(services: &Services, name: &str) -> bool {
+    support::query(&services.clickhouse, &format!("EXISTS TABLE {name}")) == "1"
+}
+
+/// Nothing was created, nothing was committed.
+fn assert_untouched(services: &Services, name: &str, records: i64) {
+    assert!(!exists(services, name));
+    assert_eq!(support::committed_and_end(&services.kafka, name, name, 1), [(None, records)]);
+}
+
+#[test]
+fn a_table_is_inferred_from_a_sample_shown_and_created_by_the_run() {
+    let services = support::services();
+    let name = topic(&services, &SAMPLE);
+    let config = support::topic_with(&services, &name, "{}");
+    assert_snapshot!(plan(&services, &name, &config, 3), @"
+    topic NAME (1 partition) → table NAME: to be created
+      columns inferred from 4 records
+
+        CREATE TABLE IF NOT EXISTS `NAME` (
+            `id` Nullable(Int64),
+            `at` Nullable(DateTime64(6, 'UTC')),
+            `day` Nullable(Date32),
+            `who` Nullable(UUID),
+            `price` Nullable(Float64),
+            `ok` Nullable(Bool),
+            `note` Nullable(String),
+            `tags` Nullable(String),
+            `address` Nullable(String),
+            `mixed` Nullable(String),
+            `large` Nullable(UInt64),
+            `local` Nullable(String)
+        )
+        ENGINE = MergeTree
+        ORDER BY tuple();
+    ");
+    assert_untouched(&services, &name, 4);
+    assert_snapshot!(check(&services, &name, &config, 0), @"
+    ok      ClickHouse VERSION at clickhouse://rowfall:***@SERVER/default
+    ok      topic NAME at KAFKA: 1 partition
+    ok      table NAME will be created (see `rowfall plan`)
+    ");
+    assert_untouched(&services, &name, 4);
+
+    let run = || Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
+    assert_eq!(run().rows(), 4);
+    assert_snapshot!(
+        support::query(&services.clickhouse, &format!("SELECT * FROM {name} ORDER BY id FORMAT JSONEachRow")), @r#"
+    {"id":1,"at":"2024-02-29 12:00:00.500000","day":"2024-02-29","who":"550e8400-e29b-41d4-a716-446655440000","price":null,"ok":null,"note":null,"tags":null,"address":null,"mixed":null,"large":null,"local":null}
+    {"id":2,"at":"2024-02-29 10:00:00.000001","day":null,"who":null,"price":1,"ok":true,"note":null,"tags":"[\"a\",\"b\"]","address":null,"mixed":null,"large":null,"local":null}
+    {"id":3,"at":null,"day":null,"who":null,"price":2.5,"ok":null,"note":null,"tags":null,"address":"{\"city\":\"Köln\",\"zip\":[5,0,6]}","mixed":"1","large":18446744073709551615,"local":null}
+    {"id":4,"at":null,"day":null,"who":null,"price":null,"ok":null,"note":null,"tags":null,"address":null,"mixed":"x","large":1,"local":"2024-02-29 12:00:00"}
+    "#
+    );
+    assert_snapshot!(plan(&services, &name, &config, 0), @"
+    topic NAME (1 partition) → table default.NAME MergeTree: exists
+      id       →  id Nullable(Int64)                 null where the record lacks it
+      at       →  at Nullable(DateTime64(6, 'UTC'))  null where the record lacks it
+      day      →  day Nullable(Date32)               null where the record lacks it
+      who      →  who Nullable(UUID)                 null where the record lacks it
+      price    →  price Nullable(Float64)            null where the record lacks it
+      ok       →  ok Nullable(Bool)                  null where the record lacks it
+      note     →  note Nullable(String)              null where the record lacks it
+      tags     →  tags Nullable(String)              null where the record lacks it
+      address  →  address Nullable(String)           null where the record lacks it
+      mixed    →  mixed Nullable(String)             null where the record lacks it
+      large    →  large Nullable(UInt64)             null where the record lacks it
+      local    →  local Nullable(String)             null where the record lacks it
+    ");
+}
+
+#[test]
+fn a_table_is_made_as_the_configuration_says() {
+    let services = support::services();
+    let name = topic(&services, &[r#"{"id":1,"amt":12.5,"at":"2024-02-29T12:00:00Z","kind":"a","junk":[]}"#]);
+    let config = support::topic_with(
+        &services,
+        &name,
+        "{ columns: { id: { type: uint64, nullable: false }, amount: { from: amt, type: \"decimal(18,2)\" }, \
+         at: { type: \"timestamp(3)\", nullable: false }, kind: LowCardinality(String), junk: { drop: true } }, \
+         clickhouse: { order_by: [id, at], partition_by: toYYYYMM(at), settings: { index_granularity: 1024 } } }",
+    );
+    assert_snapshot!(plan(&services, &name, &config, 3), @"
+    topic NAME (1 partition) → table NAME: to be created
+      columns as `topics.NAME.columns` says
+
+        CREATE TABLE IF NOT EXISTS `NAME` (
+            `id` UInt64,
+            `amount` Nullable(Decimal(18, 2)),
+            `at` DateTime64(3, 'UTC'),
+            `kind` LowCardinality(Nullable(String))
+        )
+        ENGINE = MergeTree
+        PARTITION BY toYYYYMM(at)
+        ORDER BY (id, at)
+        SETTINGS index_granularity = 1024;
+    ");
+    assert_untouched(&services, &name, 1);
+
+    assert_eq!(Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output().rows(), 1);
+    assert_eq!(support::query(&services.clickhouse, &format!("SELECT * FROM {name}")), "1\t12.5\t2024-02-29 12:00:00.000\ta");
+    let made = format!("SELECT sorting_key, partition_key FROM system.tables WHERE name = '{name}'");
+    assert_eq!(support::query(&services.clickhouse, &made), "id, at\ttoYYYYMM(at)");
+}
+
+#[test]
+fn a_table_that_exists_is_shown_with_its_mapping() {
+    let services = support::services();
+    let name = topic(&services, &[]);
+    support::query(
+        &services.clickhouse,
+        &format!(
+            "CREATE TABLE {name} (id UInt64, amount Decimal(18, 2), note Nullable(String), \
+             source LowCardinality(String) DEFAULT 'kafka', old Nullable(Int8) DEFAULT 1, \
+             day Date MATERIALIZED today(), at DateTime) ENGINE = MergeTree ORDER BY id"
+        ),
+    );
+    let config =
+        support::topic_with(&services, &name, "{ columns: { amount: { from: amt }, at: { drop: true } } }");
+    assert_snapshot!(plan(&services, &name, &config, 0), @"
+    topic NAME (1 partition) → table default.NAME MergeTree: exists
+      id      →  id UInt64                      must be in the record
+      amt     →  amount Decimal(18, 2)          must be in the record
+      note    →  note Nullable(String)          null where the record lacks it
+      source  →  source LowCardinality(String)  DEFAULT where the record lacks it
+      old     →  old Nullable(Int8)             must be in the record: null and its DEFAULT cannot be told apart
+      at      →  –                              dropped
+      computed by the database: `day`
+    ");
+    assert_snapshot!(check(&services, &name, &config, 0), @"
+    ok      ClickHouse VERSION at clickhouse://rowfall:***@SERVER/default
+    ok      topic NAME at KAFKA: 1 partition
+    ok      table default.NAME MergeTree
+    ");
+}
+
+#[test]
+fn an_empty_topic_shows_no_table() {
+    let services = support::services();
+    let name = topic(&services, &[]);
+    let config = support::topic_with(&services, &name, "{}");
+    assert_snapshot!(plan(&services, &name, &config, 1), @"
+    rowfall: topic NAME into table NAME: the table does not exist and the topic has no record to infer it from
+      → say its columns under `topics.NAME.columns`, create the table, or start when there are records
+    ");
+    assert_untouched(&services, &name, 0);
+}
+
+#[test]
+fn check_tells_what_has_to_be_done() {
+    let services = support::services();
+    let name = topic(&services, &[]);
+    support::query(&services.clickhouse, &format!("CREATE TABLE {name} (id UInt64, tags Array(String)) ORDER BY id"));
+    let (user, password) = ClickHouse::READER;
+    let config = support::config_file(&format!(
+        "name: {name}
+kafka: {{ brokers: '{}' }}
+target: {{ url: 'clickhouse://{user}:{password}@127.0.0.1:{}/default' }}
+topics: {{ {name}: {{}} }}
+",
+        services.kafka.brokers, services.clickhouse.http_port,
+    ));
+    assert_snapshot!(check(&services, &name, &config, 3), @"
+    ok      ClickHouse VERSION at clickhouse://reader:***@SERVER/default
+    ok      topic NAME at KAFKA: 1 partition
+    to do   table default.NAME: code 497: user reader may not insert into default.NAME
+      → GRANT INSERT ON `default`.`NAME` TO `reader`
+    to do   topic NAME into table default.NAME: column `tags` Array(String): rowfall cannot write columns of type Array(String) yet; set `columns.tags.drop: true` to leave it to its default
+    ");
+}
