@@ -1,10 +1,11 @@
 //! Closed units into the database: one lane per worker and topic, each in its own task.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use rand::Rng;
 use rowfall_dialects::contract::{Advice, Block, Error, Session};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -50,7 +51,8 @@ pub fn lane(
     tell: impl Fn(Outcome) + Send + Sync + 'static,
 ) -> UnboundedSender<Unit> {
     let (sender, receiver) = unbounded_channel();
-    runtime.spawn(Lane { session, refused: Mutex::default() }.run(receiver, tell));
+    let lane = Lane { session, refused: Mutex::default(), outage: Mutex::default() };
+    runtime.spawn(lane.run(receiver, tell));
     sender
 }
 
@@ -58,6 +60,7 @@ struct Lane {
     session: Arc<dyn Session>,
     /// Partitions of refused units: what comes behind would be written twice after a restart.
     refused: Mutex<HashSet<Arc<Owned>>>,
+    outage: Mutex<Outage>,
 }
 
 impl Lane {
@@ -67,10 +70,18 @@ impl Lane {
             Some((unit, receiver))
         });
         units
-            .map(|unit| self.write(unit))
+            .map(|unit| self.write_or_refuse(unit))
             .buffer_unordered(self.session.parallel_writes().max(1))
             .for_each(async |outcome| tell(outcome))
             .await;
+    }
+
+    /// A unit of which nothing is told would hold up its partitions for ever.
+    async fn write_or_refuse(&self, unit: Unit) -> Outcome {
+        let spans = unit.spans.clone();
+        AssertUnwindSafe(self.write(unit)).catch_unwind().await.unwrap_or_else(|_| {
+            self.refuse(spans, Problem::new("writing it panicked", "this is a bug of rowfall's: please report it"))
+        })
     }
 
     async fn write(&self, unit: Unit) -> Outcome {
@@ -108,19 +119,24 @@ impl Lane {
         self.refused.lock().expect("no panic while held")
     }
 
+    fn outage(&self) -> std::sync::MutexGuard<'_, Outage> {
+        self.outage.lock().expect("no panic while held")
+    }
+
     /// Tries until the database takes the block, or refuses it for good.
     async fn write_block(&self, block: &Block) -> Result<rowfall_dialects::contract::Receipt, Error> {
         let table = &block.layout.table;
-        let (mut outage, mut refreshed) = (Outage::default(), false);
+        let (mut attempts, mut refreshed) = (0, false);
         loop {
             match self.session.write(block).await {
                 Ok(receipt) => {
-                    outage.over(&table.name.to_string());
+                    self.outage().over(&table.name.to_string());
                     return Ok(receipt);
                 }
                 Err(error) if error.advice == Advice::Retry => {
-                    let pause = outage.pause(&table.name.to_string(), &error);
-                    tokio::time::sleep(pause).await;
+                    self.outage().goes_on(&table.name.to_string(), &error);
+                    tokio::time::sleep(pause(attempts)).await;
+                    attempts += 1;
                 }
                 Err(error) if error.advice == Advice::Refresh && !refreshed => {
                     refreshed = true;
@@ -151,16 +167,21 @@ impl Lane {
     }
 }
 
-/// A time in which the database does not take what it is sent.
+/// Before a write is tried again that has failed so often before.
+fn pause(attempts: u32) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE);
+    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+}
+
+/// A time in which the database does not take what a lane sends.
 #[derive(Default)]
 struct Outage {
-    attempts: u32,
     since: Option<Instant>,
     said: Option<Instant>,
 }
 
 impl Outage {
-    fn pause(&mut self, table: &str, error: &Error) -> Duration {
+    fn goes_on(&mut self, table: &str, error: &Error) {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         if self.said.is_none_or(|said| now - said >= REMIND) {
@@ -168,13 +189,10 @@ impl Outage {
             tracing::warn!(table, seconds, "cannot write, trying again: {}", Problem::from_ref(error));
             self.said = Some(now);
         }
-        let longest = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_PAUSE);
-        self.attempts += 1;
-        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    fn over(&self, table: &str) {
-        if let Some(since) = self.since {
+    fn over(&mut self, table: &str) {
+        if let Some(since) = std::mem::take(self).since {
             tracing::info!(table, seconds = since.elapsed().as_secs(), "writing again");
         }
     }

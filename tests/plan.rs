@@ -142,7 +142,10 @@ fn a_table_is_made_as_the_configuration_says() {
     assert_untouched(&services, &name, 1);
 
     assert_eq!(Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output().rows(), 1);
-    assert_eq!(support::query(&services.clickhouse, &format!("SELECT * FROM {name}")), "1\t12.5\t2024-02-29 12:00:00.000\ta");
+    assert_eq!(
+        support::query(&services.clickhouse, &format!("SELECT * FROM {name}")),
+        "1\t12.5\t2024-02-29 12:00:00.000\ta"
+    );
     let made = format!("SELECT sorting_key, partition_key FROM system.tables WHERE name = '{name}'");
     assert_eq!(support::query(&services.clickhouse, &made), "id, at\ttoYYYYMM(at)");
 }
@@ -159,8 +162,7 @@ fn a_table_that_exists_is_shown_with_its_mapping() {
              day Date MATERIALIZED today(), at DateTime) ENGINE = MergeTree ORDER BY id"
         ),
     );
-    let config =
-        support::topic_with(&services, &name, "{ columns: { amount: { from: amt }, at: { drop: true } } }");
+    let config = support::topic_with(&services, &name, "{ columns: { amount: { from: amt }, at: { drop: true } } }");
     assert_snapshot!(plan(&services, &name, &config, 0), @"
     topic NAME (1 partition) → table default.NAME MergeTree: exists
       id      →  id UInt64                      must be in the record

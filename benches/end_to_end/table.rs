@@ -60,8 +60,8 @@ pub(crate) fn markdown(rows: &[Row], reader: &Row, posts: &Row, lines: &[&str]) 
     line(std::array::from_fn(|column| rules[column].as_str()));
     rows.iter().for_each(|row| line(row.each_ref().map(String::as_str)));
     text.push_str(
-        "\nCPU in seconds per million records, of whole processes. s: from the assignment of the partitions, or the \
-         first byte sent, to the last row acknowledged. Own CPU: start and end included.\n",
+        "\nCPU in seconds per million records, of whole processes. s: from the assignment of the partitions, the \
+         reader's first record, or the first byte sent, to the last row. Own CPU: start and end included.\n",
     );
     for line in lines {
         writeln!(text, "{line}.").expect("a String can be written to");

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use rdkafka::consumer::CommitMode;
 
 use super::{Report, RunOptions, Summary};
 use crate::commit::Watermarks;
 use crate::problem::Problem;
 use crate::source::consumer::{Consumer, Event, Queue, Start};
-use crate::source::position::{Offset, Owned, Period, TopicPartition};
+use crate::source::position::{Offset, Owned, Period, Span, TopicPartition};
 use crate::source::worker::Command;
 use crate::write::Outcome;
 
@@ -29,6 +27,8 @@ const STOP_WAIT: Duration = Duration::from_millis(3_500);
 const COMMIT_WAIT: Duration = Duration::from_secs(10);
 /// How often a process without partitions asks how far the group is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a hand-over waits for its commit, at least.
+const HAND_OVER_WAIT: Duration = Duration::from_secs(1);
 /// How long the brokers have to answer at an assignment before the run gives up.
 const ASSIGN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -74,8 +74,8 @@ pub(super) struct Coordinator {
     periods: u64,
     stopped: Vec<Problem>,
     committed_at: Instant,
-    /// Commits that the group has not answered.
-    commits: usize,
+    /// The answer to the commit that is under way.
+    committing: Option<Receiver<Result<(), Problem>>>,
     looked_at: Instant,
     assigned_at: Option<Instant>,
     started_at: Instant,
@@ -101,7 +101,7 @@ impl Coordinator {
             periods: 0,
             stopped: Vec::new(),
             committed_at: Instant::now(),
-            commits: 0,
+            committing: None,
             looked_at: Instant::now(),
             assigned_at: None,
             started_at: Instant::now(),
@@ -130,10 +130,13 @@ impl Coordinator {
     fn serve(&mut self) -> Result<(), Problem> {
         while !self.options.stop.load(Ordering::Relaxed) {
             match self.consumer().poll(POLL) {
-                Some(Event::Assigned(partitions)) => self.assign(&partitions)?,
+                Some(Event::Assigned(partitions)) => match self.assign(&partitions) {
+                    // Brokers that are away at a stop are no failure of it.
+                    Err(_) if self.options.stop.load(Ordering::Relaxed) => break,
+                    result => result?,
+                },
                 Some(Event::Revoked(partitions)) => self.revoke(&partitions, false, Instant::now() + REVOKE_WAIT)?,
                 Some(Event::Lost(partitions)) => self.revoke(&partitions, true, Instant::now() + REVOKE_WAIT)?,
-                Some(Event::Committed(accepted)) => self.answered(accepted),
                 Some(Event::Fatal(problem)) => return Err(problem),
                 None => {}
             }
@@ -142,8 +145,11 @@ impl Coordinator {
             }
             if self.committed_at.elapsed() >= COMMIT_EVERY {
                 self.committed_at = Instant::now();
-                self.commit(CommitMode::Async);
+                self.commit();
                 self.measure();
+                if self.workers.iter().any(|w| w.thread.as_ref().is_some_and(JoinHandle::is_finished)) {
+                    return Err(Problem::new("a worker has ended", "this is a bug of rowfall's: please report it"));
+                }
             }
             if self.is_done() {
                 break;
@@ -156,8 +162,15 @@ impl Coordinator {
         if self.holdings.is_empty() {
             return self.options.until_end && self.group_is_done();
         }
-        let mut states = self.holdings.values().map(|h| h.state);
-        if self.options.until_end { states.all(|s| s != State::Reading) } else { states.all(|s| s == State::Stopped) }
+        let any = |state| self.holdings.values().any(|h| h.state == state);
+        if any(State::Reading) {
+            return false;
+        }
+        if !self.options.until_end {
+            return !any(State::Ended);
+        }
+        // The partitions of others may become ours before they are read to their ends.
+        self.holdings.len() == self.partitions.len() || any(State::Stopped) || self.group_is_done()
     }
 
     /// Whether the group has committed all partitions' ends. A process that has no partition may be given some yet:
@@ -179,7 +192,16 @@ impl Coordinator {
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Problem> {
         tracing::info!(partitions = partitions.len(), "assigned: {}", names(partitions));
-        let starts = self.patiently(|consumer| consumer.committed(partitions))?;
+        let mut starts = self.patiently(|consumer| consumer.committed(partitions))?;
+        let mut first = Vec::new();
+        if self.consumer().starts_at_end() {
+            // The end of now, committed at once: what comes from now on is not jumped by whoever starts next.
+            for start in starts.iter_mut().filter(|start| start.committed.is_none()) {
+                start.committed = Some(self.patiently(|consumer| consumer.end(&start.partition))?);
+                first.push(start.partition.clone());
+            }
+        }
+        self.go_on_with_the_rest(&[])?;
         for Start { partition, committed } in &starts {
             let end = if self.options.until_end {
                 let end = match self.ends.get(partition) {
@@ -194,7 +216,10 @@ impl Coordinator {
             self.periods += 1;
             let owned = Arc::new(Owned { partition: partition.clone(), period: Period(self.periods) });
             let worker = self.least_loaded(partition);
-            self.watermarks.own(&owned, *committed);
+            self.watermarks.own(&owned, committed.filter(|_| !first.contains(partition)));
+            if let Some(start) = committed.filter(|_| first.contains(partition)) {
+                self.heed(Report::Passed(Span { owned: Arc::clone(&owned), start, end: start }));
+            }
             // The worker knows of the partition before its first message can come.
             self.workers[worker].tell(Command::Own { owned: Arc::clone(&owned), from: *committed, end });
             self.workers[worker].queue.forward(&partition.topic, partition.partition);
@@ -249,13 +274,59 @@ impl Coordinator {
             if !self.settle(partitions, deadline) {
                 tracing::warn!("handing over partitions with unwritten rows: their next owner reads them again");
             }
-            self.commit(CommitMode::Sync);
+            self.commit_before_handing_over(deadline);
         }
+        self.go_on_with_the_rest(partitions)?;
         for partition in partitions {
             self.watermarks.release(partition);
             self.holdings.remove(partition);
         }
         self.consumer().give_up(partitions)
+    }
+
+    /// Has the partitions that stay read on from where their workers are; see [`Consumer::go_on_at`].
+    fn go_on_with_the_rest(&self, except: &[TopicPartition]) -> Result<(), Problem> {
+        if !self.consumer().keeps_partitions() {
+            return Ok(());
+        }
+        let mut places = Vec::new();
+        for worker in &self.workers {
+            let (answer, positions) = channel();
+            worker.tell(Command::Positions(answer));
+            // A worker that has finished reads nothing any more.
+            places.extend(positions.recv().unwrap_or_default());
+        }
+        places.retain(|(partition, _)| !except.contains(partition));
+        self.consumer().go_on_at(&places)
+    }
+
+    /// Commits what is written while these partitions are still ours. Tries again while there is time: a group that
+    /// changes refuses for a moment.
+    fn commit_before_handing_over(&mut self, deadline: Instant) {
+        let deadline = deadline.max(Instant::now() + HAND_OVER_WAIT).min(Instant::now() + 3 * HAND_OVER_WAIT);
+        if let Some(answer) = self.committing.take() {
+            let _ = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        loop {
+            // What was sent before may have been refused.
+            self.watermarks.forget_told();
+            let due = self.watermarks.take_due();
+            if due.is_empty() {
+                return;
+            }
+            let answer = self.consumer().commit_while_served(&due);
+            let why = match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Ok(())) => return,
+                Ok(Err(problem)) => problem.what,
+                Err(_) => "the group does not answer".to_owned(),
+            };
+            if Instant::now() + HAND_OVER_WAIT / 10 >= deadline {
+                tracing::warn!("handing over without having committed, rows may be written again: {why}");
+                self.watermarks.forget_told();
+                return;
+            }
+            std::thread::sleep(HAND_OVER_WAIT / 10);
+        }
     }
 
     /// Waits until everything closed of these partitions is written or refused; of a partition that stopped too, since
@@ -321,26 +392,20 @@ impl Coordinator {
         self.workers[holding.worker].tell(Command::Halt(partitions));
     }
 
-    fn commit(&mut self, mode: CommitMode) {
-        let due = self.watermarks.take_due();
-        if due.is_empty() {
-            return;
-        }
-        match self.consumer().commit(&due, mode) {
-            Ok(()) => self.commits += usize::from(matches!(mode, CommitMode::Async)),
-            Err(problem) => {
-                tracing::warn!("offsets are not committed, trying again: {problem}");
-                self.watermarks.forget_told();
+    /// Commits what is due, without waiting. One commit at a time is under way: of two the older may land last.
+    fn commit(&mut self) {
+        if let Some(answer) = &self.committing {
+            match answer.try_recv() {
+                Err(TryRecvError::Empty) => return,
+                Ok(Ok(())) => {}
+                refused => {
+                    tracing::debug!("committing again: {refused:?}");
+                    self.watermarks.forget_told();
+                }
             }
         }
-    }
-
-    /// The group has answered an asynchronous commit.
-    fn answered(&mut self, accepted: bool) {
-        self.commits = self.commits.saturating_sub(1);
-        if !accepted {
-            self.watermarks.forget_told();
-        }
+        let due = self.watermarks.take_due();
+        self.committing = (!due.is_empty()).then(|| self.consumer().commit_while_served(&due));
     }
 
     fn measure(&self) {
@@ -379,7 +444,7 @@ impl Coordinator {
             }
             // The group is served while a slow database is waited for.
             self.serve_while_finishing(Duration::ZERO, deadline);
-            self.commit(CommitMode::Async);
+            self.commit();
         };
         if orderly {
             self.commit_last(deadline);
@@ -402,25 +467,38 @@ impl Coordinator {
         }
         !settled
     }
-}
 
-impl Coordinator {
-    /// Commits what is written and waits for the answer. A synchronous commit would not serve the group, which then
-    /// may not answer.
+    /// Commits what is written and waits for the group's answer while serving it, since it may not answer otherwise.
     fn commit_last(&mut self, deadline: Option<Instant>) {
         let latest = Instant::now() + COMMIT_WAIT;
         // What was written before a signal's patience ended is committed still.
-        let deadline = deadline.map_or(latest, |d| d.max(Instant::now() + Duration::from_secs(1)).min(latest));
+        let deadline = deadline.map_or(latest, |d| d.max(Instant::now() + Duration::from_millis(250)).min(latest));
+        if let Some(answer) = self.committing.take() {
+            while answer.try_recv() == Err(TryRecvError::Empty) && Instant::now() < deadline {
+                self.serve_while_finishing(POLL, Some(deadline));
+            }
+        }
+        self.watermarks.forget_told();
         loop {
-            self.commit(CommitMode::Async);
-            if self.commits == 0 {
+            let due = self.watermarks.take_due();
+            if due.is_empty() {
                 return;
             }
+            let answer = self.consumer().commit_while_served(&due);
+            let why = loop {
+                match answer.try_recv() {
+                    Ok(Ok(())) => return,
+                    Ok(Err(problem)) => break problem.what,
+                    Err(_) if Instant::now() >= deadline => break "the group does not answer".to_owned(),
+                    Err(_) => self.serve_while_finishing(POLL, Some(deadline)),
+                }
+            };
             if Instant::now() >= deadline {
-                tracing::warn!("the group has not answered the last commit: rows may be read again");
+                tracing::warn!("the last offsets are not committed, their rows will be written again: {why}");
                 return;
             }
-            self.serve_while_finishing(POLL, Some(deadline));
+            self.watermarks.forget_told();
+            std::thread::sleep(POLL);
         }
     }
 
@@ -430,10 +508,6 @@ impl Coordinator {
         let result = match self.consumer().poll(wait) {
             Some(Event::Revoked(partitions)) => self.revoke(&partitions, false, deadline),
             Some(Event::Lost(partitions)) => self.revoke(&partitions, true, deadline),
-            Some(Event::Committed(accepted)) => {
-                self.answered(accepted);
-                Ok(())
-            }
             // It leaves right away: nothing is taken any more.
             Some(Event::Assigned(_) | Event::Fatal(_)) | None => Ok(()),
         };

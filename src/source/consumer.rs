@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,6 @@ pub enum Event {
     Revoked(Vec<TopicPartition>),
     /// The group has taken these already: nothing of theirs can be committed. Answer with [`Consumer::give_up`].
     Lost(Vec<TopicPartition>),
-    /// The group has answered an asynchronous commit: whether it took it. If not, its offsets are due again.
-    Committed(bool),
     /// Nothing works any more before an operator does something.
     Fatal(Problem),
 }
@@ -146,11 +145,23 @@ impl Consumer {
     pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Start>, Problem> {
         let list = list_of(partitions.iter().map(|p| (p, RdOffset::Invalid)));
         let committed = self.client.committed_offsets(list, REQUEST).map_err(|e| client_problem(&e, &self.brokers))?;
-        let of = |p: &TopicPartition| match committed.find_partition(&p.topic, p.partition).map(|e| e.offset()) {
-            Some(RdOffset::Offset(offset)) => Some(Offset(offset)),
-            _ => None,
+        let start = |p: &TopicPartition| {
+            let element = committed.find_partition(&p.topic, p.partition).expect("every partition that was asked for");
+            // An offset that could not be read is another thing than one that was never committed.
+            element.error().map_err(|e| client_problem(&e, &self.brokers).within(&format!("the offset of {p}")))?;
+            let committed = match element.offset() {
+                RdOffset::Offset(offset) => Some(Offset(offset)),
+                _ => None,
+            };
+            Ok(Start { partition: p.clone(), committed })
         };
-        Ok(partitions.iter().map(|p| Start { partition: p.clone(), committed: of(p) }).collect())
+        partitions.iter().map(start).collect()
+    }
+
+    /// Whether a partition for which nothing is committed is read from its end.
+    #[must_use]
+    pub fn starts_at_end(&self) -> bool {
+        self.start_from == StartFrom::Latest
     }
 
     /// Behind the last record of the partition that a reader may see: its last stable offset with `read_committed`.
@@ -175,11 +186,43 @@ impl Consumer {
         };
         let list =
             list_of(starts.iter().map(|s| (&s.partition, s.committed.map_or(by_default, |o| RdOffset::Offset(o.0)))));
+        // librdkafka remembers over rebalances that a partition was paused.
+        self.client.resume(&list).map_err(|e| client_problem(&e, &self.brokers))?;
         let result = match self.client.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.client.incremental_assign(&list),
             _ => self.client.assign(&list),
         };
         result.map_err(|e| client_problem(&e, &self.brokers))
+    }
+
+    /// Whether a rebalance leaves this member the partitions that it neither takes nor gives.
+    #[must_use]
+    pub fn keeps_partitions(&self) -> bool {
+        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
+    }
+
+    /// Goes on reading at these places. To be called before a rebalance is answered, for every partition that is kept:
+    /// librdkafka pauses them meanwhile and then goes on behind what it handed over last, but counts the end of a
+    /// partition, handed over in a batch of messages, as if it were a record (`rd_kafka_q_serve_rkmessages`, up to
+    /// 2.12.1 at least): the record that comes there would be jumped.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn go_on_at(&self, places: &[(TopicPartition, Offset)]) -> Result<(), Problem> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let sought = self.client.seek_partitions(offsets_list(places), REQUEST);
+        let sought = sought.map_err(|e| client_problem(&e, &self.brokers))?;
+        for element in sought.elements() {
+            let code = element.error().err().and_then(|e| e.rdkafka_error_code());
+            // Not begun yet, or ending: it is read from the place that it is assigned with.
+            if code.is_some_and(|c| !matches!(c, RDKafkaErrorCode::State | RDKafkaErrorCode::PreviousInProgress)) {
+                let place = format!("{}[{}]", element.topic(), element.partition());
+                return Err(Problem::new(format!("cannot go on reading {place}: {code:?}"), ""));
+            }
+        }
+        Ok(())
     }
 
     /// Gives partitions back to the group.
@@ -204,13 +247,18 @@ impl Consumer {
         }
     }
 
-    /// Commits to the group: asynchronously, or waiting for the coordinator's answer.
-    ///
-    /// # Errors
-    /// When the coordinator refuses, or (asynchronously) when nothing could be sent.
-    pub fn commit(&self, offsets: &[(TopicPartition, Offset)], mode: CommitMode) -> Result<(), Problem> {
-        let list = list_of(offsets.iter().map(|(p, o)| (p, RdOffset::Offset(o.0))));
-        self.client.commit(&list, mode).map_err(|e| client_problem(&e, &self.brokers))
+    /// Commits to the group and hears its answer, on a thread of its own: it may not come unless the group is served
+    /// meanwhile. Not librdkafka's asynchronous commit: with `rdkafka` nobody is told what became of that.
+    #[must_use]
+    pub fn commit_while_served(&self, offsets: &[(TopicPartition, Offset)]) -> Receiver<Result<(), Problem>> {
+        let list = offsets_list(offsets);
+        let (client, brokers) = (Arc::clone(&self.client), self.brokers.clone());
+        let (done, answer) = channel();
+        std::thread::spawn(move || {
+            // Whoever asked may have given up waiting.
+            let _ = done.send(client.commit(&list, CommitMode::Sync).map_err(|e| client_problem(&e, &brokers)));
+        });
+        answer
     }
 
     /// Behind the partition's newest record, as the last fetch told; no request is made.
@@ -378,6 +426,10 @@ fn list_of<'p>(partitions: impl Iterator<Item = (&'p TopicPartition, RdOffset)>)
     list
 }
 
+fn offsets_list(offsets: &[(TopicPartition, Offset)]) -> TopicPartitionList {
+    list_of(offsets.iter().map(|(partition, offset)| (partition, RdOffset::Offset(offset.0))))
+}
+
 fn nearest<'k>(wanted: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
@@ -445,12 +497,5 @@ impl ConsumerContext for Context {
             }
         };
         self.events.lock().expect("no panic while held").push_back(event);
-    }
-
-    fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = &result {
-            tracing::debug!("commit refused: {error}");
-        }
-        self.events.lock().expect("no panic while held").push_back(Event::Committed(result.is_ok()));
     }
 }

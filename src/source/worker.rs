@@ -54,6 +54,8 @@ pub enum Command {
     },
     /// Take no further records of these, close what is open, then answer.
     Release(Vec<TopicPartition>, Sender<()>),
+    /// Answer with the place behind what was taken, for each partition of which anything was.
+    Positions(Sender<Vec<(TopicPartition, Offset)>>),
     /// Take no further records of these; what was taken stays.
     Halt(Vec<TopicPartition>),
     /// Close what is open, answer, and end the thread.
@@ -132,6 +134,14 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                     self.reads.retain(|read| !partitions.contains(&read.owned.partition));
                     // Whoever asked may have given up waiting.
                     let _ = done.send(());
+                    // Messages in hand are of the period that ended: a next one of the same partitions, which may be
+                    // told already, begins when they are done with.
+                    return true;
+                }
+                Command::Positions(answer) => {
+                    let reads = self.reads.iter().filter(|read| !read.halted);
+                    let positions = reads.filter_map(|read| Some((read.owned.partition.clone(), read.position?)));
+                    let _ = answer.send(positions.collect());
                 }
                 Command::Halt(partitions) => {
                     for read in self.reads.iter_mut().filter(|read| partitions.contains(&read.owned.partition)) {
@@ -157,6 +167,8 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
         }
         let offset = message.offset();
         let halt = match message.content() {
+            // Taken already; after a seek the client may hand over the same again.
+            Content::Record(_) if read.position.is_some_and(|position| offset < position) => false,
             Content::Record(_) if read.end.is_some_and(|end| offset >= end) => {
                 read.pass(&mut self.intake, read.end.expect("just seen"));
                 self.intake.reached_end(&read.owned);
@@ -215,7 +227,8 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
 impl Read {
     fn pass(&mut self, intake: &mut impl Intake, end: Offset) {
         let start = self.position.unwrap_or(end);
-        if self.position != Some(end) {
+        // Never back: the offsets committed would go back, too.
+        if self.position.is_none_or(|position| position < end) {
             intake.passed(&self.owned, start, end);
             self.position = Some(end);
         }
