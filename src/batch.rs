@@ -178,9 +178,10 @@ impl OpenUnit {
         bytes
     }
 
-    /// Closes it.
+    /// Closes it. What it occupies is accounted for, also when it was filled faster than anyone asked.
     #[must_use]
-    pub fn close(self) -> Unit {
+    pub fn close(mut self) -> Unit {
+        self.account();
         Unit {
             blocks: vec![Block { layout: self.layout, columns: self.columns, rows: self.rows }],
             spans: self.spans,

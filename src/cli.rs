@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::config::{self, Overrides, Settings};
 use crate::pipeline::{self, Progress, RunOptions, Summary};
@@ -201,7 +201,7 @@ fn summarize(summary: &Summary, output: Output) -> Outcome {
             });
             println!("{summary}");
         }
-        Output::Text => println!("{} rows in {seconds:.1} s", summary.rows),
+        Output::Text => println!("{} rows in {seconds:.1} s", HumanCount(summary.rows)),
     }
     if summary.unwritten {
         eprintln!(
@@ -261,8 +261,11 @@ impl StatusLine {
                     rate = rate * 0.7 + now * 0.3;
                     let eta = if rate > 1.0 { format!(", {:.0} s to go", lag as f64 / rate) } else { String::new() };
                     let partitions = progress.partitions.load(Ordering::Relaxed);
+                    let speed = if rate < 10_000.0 { format!("{rate:.0}") } else { format!("{:.0} k", rate / 1_000.0) };
                     bar.set_message(format!(
-                        "{rows} rows, {rate:.0} rows/s, {lag} behind{eta}, {partitions} partitions"
+                        "{} rows, {speed} rows/s, {} behind{eta}, {partitions} partitions",
+                        HumanCount(rows),
+                        HumanCount(lag)
                     ));
                 }
                 bar.tick();

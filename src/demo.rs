@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use indicatif::HumanCount;
 use rdkafka::config::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -36,10 +37,8 @@ pub fn run(records: u32, mut say: impl FnMut(&str)) -> Result<(), Problem> {
 
     let started = Instant::now();
     produce(&brokers, records)?;
-    say(&format!(
-        "2. {records} generated orders (JSON) are in the topic, after {:.1} s",
-        started.elapsed().as_secs_f64()
-    ));
+    let (orders, seconds) = (HumanCount(records.into()), started.elapsed().as_secs_f64());
+    say(&format!("2. {orders} generated orders (JSON) are in the topic, after {seconds:.1} s"));
     say(&format!("   {}", order(0)));
 
     let path = fresh_file().map_err(|e| failed("no place for the SQLite file", &e))?;
@@ -69,7 +68,10 @@ pub fn run(records: u32, mut say: impl FnMut(&str)) -> Result<(), Problem> {
         say(&format!("   {line}"));
     }
     let seconds = summary.elapsed.as_secs_f64();
-    say(&format!("4. rowfall moved {} records into SQLite in {seconds:.1} s; the table says:", summary.rows));
+    say(&format!(
+        "4. rowfall moved {} records into SQLite in {seconds:.1} s; the table says:",
+        HumanCount(summary.rows)
+    ));
     for line in runtime.block_on(look(&path)).map_err(|e| failed("the table cannot be read", &e))? {
         say(&format!("   {line}"));
     }

@@ -108,7 +108,7 @@ fn each_kind_of_bad_record_is_told() {
     assert_snapshot!(stopped(&run(&config), &name), @"
     NAME[0] offset 1: table default.NAME, the value is a number, not an object
       → each record must be an object with a field per column
-    NAME[10] offset 1: the record has no value: a tombstone says delete, and `mode: insert` cannot
+    NAME[10] offset 1: table default.NAME, the record has no value: a tombstone says delete, and `mode: insert` cannot
       → leave tombstones out of the topic (cleanup.policy=delete); deletes come with a later version
     NAME[1] offset 1: table default.NAME, the value is an array, not an object
       → each record must be an object with a field per column
@@ -124,7 +124,7 @@ fn each_kind_of_bad_record_is_told() {
       → alter the column, or set `columns.at.drop: true`
     NAME[7] offset 1: table default.NAME, column `name` String: is not nullable, the record has null
       → alter the column, or mend the producer
-    NAME[8] offset 1: table default.NAME, field `more`: table default.NAME has no column for it
+    NAME[8] offset 1: table default.NAME, field `more`: the table has no column for it
       → add the column, or set `unknown_fields: ignore`
     NAME[9] offset 1: table default.NAME, column `id` UInt64: the record has the field twice
       → mend the producer: which of the two counts cannot be told
@@ -143,7 +143,7 @@ fn fields_without_a_column_are_left_out_on_request() {
     support::produce(&services.kafka, &name, 0, &[&record(0), more, &record(2)]);
     let config = support::topic_with(&services, &name, "{}");
     assert_snapshot!(stopped(&run(&config), &name), @"
-    NAME[0] offset 1: table default.NAME, field `more`: table default.NAME has no column for it
+    NAME[0] offset 1: table default.NAME, field `more`: the table has no column for it
       → add the column, or set `unknown_fields: ignore`
     ");
     let config = support::topic_with(&services, &name, "{ unknown_fields: ignore }");

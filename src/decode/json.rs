@@ -375,10 +375,11 @@ impl Failure {
                 format!("the value is {found}, not an object"),
                 "each record must be an object with a field per column".to_owned(),
             ),
-            Self::Unknown(field) => {
-                let reason = format!("table {} has no column for it", program.layout.table.name);
-                of_record(Some(field), reason, "add the column, or set `unknown_fields: ignore`".to_owned())
-            }
+            Self::Unknown(field) => of_record(
+                Some(field),
+                "the table has no column for it".to_owned(),
+                "add the column, or set `unknown_fields: ignore`".to_owned(),
+            ),
             Self::Duplicate(column) => of_column(
                 column,
                 "the record has the field twice".to_owned(),
@@ -587,7 +588,7 @@ mod tests {
             &mut decode,
         );
         error(r#"{"id":null}"#, "column `id` INT64: is not nullable, the record has null", &mut decode);
-        error(r#"{"id":1,"idd":2}"#, "field `idd`: table shop.orders has no column for it", &mut decode);
+        error(r#"{"id":1,"idd":2}"#, "field `idd`: the table has no column for it", &mut decode);
         error(r#"{"id":1,"id":2}"#, "column `id` INT64: the record has the field twice", &mut decode);
         error(r#"[1]"#, "the value is an array, not an object", &mut decode);
         error(r#""#, "the value is not JSON (byte 0)", &mut decode);

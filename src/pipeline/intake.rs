@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use rowfall_dialects::contract::TableName;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Report;
@@ -83,7 +84,7 @@ impl worker::Intake for Intake {
     fn record(&mut self, owned: &Arc<Owned>, offset: Offset, value: Option<&[u8]>) -> Result<(), Problem> {
         let index = self.topic_of(owned);
         let topic = &mut self.topics[index];
-        let Some(value) = value else { return Err(tombstone()) };
+        let Some(value) = value else { return Err(tombstone(&topic.decoder.program().layout.table.name)) };
         let open = match &mut topic.open {
             Some(open) => open,
             closed => closed.insert(topic.units.open()),
@@ -146,9 +147,9 @@ impl worker::Intake for Intake {
 }
 
 #[cold]
-fn tombstone() -> Problem {
+fn tombstone(table: &TableName) -> Problem {
     Problem::new(
-        "the record has no value: a tombstone says delete, and `mode: insert` cannot",
+        format!("table {table}, the record has no value: a tombstone says delete, and `mode: insert` cannot"),
         "leave tombstones out of the topic (cleanup.policy=delete); deletes come with a later version",
     )
 }

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{Connection, Session};
+use rowfall_dialects::contract::{Connection, Session, TableSchema};
 
 use crate::budget::Budget;
 use crate::config::{Route, Settings};
@@ -146,26 +146,35 @@ pub async fn look<'s>(settings: &'s Settings, connection: &Connection) -> Result
 /// # Errors
 /// For the first route that cannot work.
 pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Vec<Prepared>, Problem> {
-    let mut prepared = Vec::new();
-    for Found { route, topic, table } in look(settings, connection).await? {
-        let schema = reconcile::settle(connection, route, table).await?;
-        let program = reconcile::compile(route, &schema)?;
-        if let Some(problem) = problems(connection.session.as_ref(), &schema).await?.into_iter().next() {
-            return Err(problem);
+    let found = look(settings, connection).await?;
+    // Whatever can be refused is refused before anything is created.
+    for Found { route, table, .. } in &found {
+        if let Table::There(schema) = table {
+            ready(connection, route, schema).await?;
         }
-        prepared.push(Prepared { topic, program });
+    }
+    let mut prepared = Vec::new();
+    for Found { route, topic, table } in found {
+        let schema = reconcile::settle(connection, route, table).await?;
+        prepared.push(Prepared { topic, program: ready(connection, route, &schema).await? });
     }
     Ok(prepared)
+}
+
+/// The program that fills the table, if nothing keeps this user from running it.
+async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<Program>, Problem> {
+    let program = reconcile::compile(route, schema)?;
+    match problems(connection.session.as_ref(), schema).await?.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(program),
+    }
 }
 
 /// What would keep this user from writing the table.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn problems(
-    session: &dyn Session,
-    table: &rowfall_dialects::contract::TableSchema,
-) -> Result<Vec<Problem>, Problem> {
+pub async fn problems(session: &dyn Session, table: &TableSchema) -> Result<Vec<Problem>, Problem> {
     let doing = format!("table {}", table.name);
     let found = session.check(table).await.map_err(|e| Problem::from(e).within(&doing))?;
     Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
