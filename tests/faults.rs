@@ -257,7 +257,7 @@ fn a_signal_while_the_broker_is_away_ends_in_time() {
     eventually("rows", PATIENCE, || course.rows() > 0);
     kafka.server.kill9().expect("killed");
     std::thread::sleep(SECOND);
-    end_by(process, "TERM", 0, 6 * SECOND);
+    end_by(process, "TERM", 0, 5 * SECOND);
     kafka.server.start().expect("started again");
     course.start_until_end().wait(2 * PATIENCE).rows();
     assert_eq!(course.verdict(50_000).0, 0);
