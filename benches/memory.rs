@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rowfall::config::{Route, UnknownFields};
+use rowfall::config::{NullPolicy, Route, UnknownFields};
 use rowfall::decode::{Decoder, Program};
 use rowfall_dialects::contract::{
     Column, ColumnDefault, Compression, Storage, TableColumn, TableName, TableSchema, Target,
@@ -55,15 +55,11 @@ pub(crate) fn program() -> Arc<Program> {
     let grammar = connection.expect("a target").grammar;
     let column = |text: &str| {
         let (name, type_text) = text.split_once(' ').expect("a name and a type");
-        let (logical, nullable) = grammar.parse_type(type_text).expect("a type that rowfall writes");
         TableColumn {
             name: name.to_owned(),
             type_text: type_text.to_owned(),
-            logical: Ok(logical),
-            nullable,
+            value: Ok(grammar.parse_type(type_text).expect("a type that rowfall writes")),
             default: ColumnDefault::None,
-            range: None,
-            zone: None,
         }
     };
     let name = TableName { schema: None, name: "orders".to_owned() };
@@ -74,6 +70,7 @@ pub(crate) fn program() -> Arc<Program> {
         table: name,
         create: false,
         unknown_fields: UnknownFields::Error,
+        null: NullPolicy::Error,
         columns: Vec::new(),
         storage: Storage::default(),
     };

@@ -10,7 +10,7 @@ use ethnum::I256;
 
 use crate::contract::{
     Advice, Block, Column, ColumnDefault, ColumnSpec, Connection, Error, Layout, LogicalType, Mark, Receipt, Storage,
-    TableColumn, TableName, TableSchema, TableSpec, Values,
+    TableColumn, TableName, TableSchema, TableSpec, ValueType, Values,
 };
 use crate::generic::days_from_civil;
 
@@ -70,9 +70,12 @@ impl Suite<'_> {
 
     fn reads_its_own_types(&self) {
         for logical in all_types() {
-            let Ok(text) = self.connection.grammar.column_type(logical) else { continue };
+            let Ok(text) = self.connection.grammar.column_type(&logical) else { continue };
             match self.connection.grammar.parse_type(&text) {
-                Ok((read, _)) => assert!(holds(read, logical), "{logical} becomes `{text}`, which is read as {read}"),
+                Ok(read) => {
+                    let read = read.logical;
+                    assert!(holds(&read, &logical), "{logical} becomes `{text}`, which is read as {read}");
+                }
                 Err(why) => panic!("{logical} becomes `{text}`, which parse_type refuses: {why}"),
             }
         }
@@ -90,7 +93,7 @@ impl Suite<'_> {
         );
         for (column, created) in table.columns.iter().zip(&spec.columns) {
             let name = &column.name;
-            assert_eq!(column.nullable, created.nullable, "column `{name}`: nullability");
+            assert_eq!(takes(column).nullable, created.nullable, "column `{name}`: nullability");
             assert_eq!(column.default, ColumnDefault::None, "column `{name}` was created without a default");
         }
         for statement in ok("create_table()", self.connection.grammar.create_table(&spec)) {
@@ -102,7 +105,7 @@ impl Suite<'_> {
 
     async fn keeps_every_value(&self) {
         let table = self.create(&self.every_type()).await;
-        let samples: Vec<_> = self.supported().into_iter().map(samples).collect();
+        let samples: Vec<_> = self.supported().iter().map(samples).collect();
         let rows = samples.iter().map(Vec::len).max().unwrap_or(0);
         let mut content = Vec::new();
         for row in 0..rows {
@@ -143,14 +146,14 @@ impl Suite<'_> {
         let columns = [("row", LogicalType::Int64, false), ("note", LogicalType::String, true)];
         let spec = self.spec("defaults", &columns);
         self.create(&spec).await;
-        let integer = ok("column_type(int64)", self.connection.grammar.column_type(LogicalType::Int64));
+        let integer = ok("column_type(int64)", self.connection.grammar.column_type(&LogicalType::Int64));
         let column = self.connection.grammar.quote("with default");
         let quoted = self.quoted(&spec.name);
         self.run_ddl(&format!("ALTER TABLE {quoted} ADD COLUMN {column} {integer} DEFAULT 7 NOT NULL")).await;
         let table = self.describe(&spec.name).await;
         let added = table.columns.last().expect("a column was added");
         assert_eq!(added.default, ColumnDefault::Expression, "a column with DEFAULT 7 is described otherwise");
-        assert!(!added.nullable, "a NOT NULL column is described as nullable");
+        assert!(!takes(added).nullable, "a NOT NULL column is described as nullable");
         let given = [Cell::Absent, Cell::Value("1".into()), Cell::Absent, Cell::Absent, Cell::Value("2".into())];
         let row = |(row, cell): (usize, &Cell)| vec![Cell::Value(row.to_string()), Cell::Absent, cell.clone()];
         let content: Vec<_> = given.iter().enumerate().map(row).collect();
@@ -216,15 +219,16 @@ impl Suite<'_> {
     fn every_type(&self) -> TableSpec {
         let mut columns = vec![("row".to_owned(), LogicalType::Int64, false)];
         for logical in self.supported() {
-            columns.push((logical.to_string(), logical, false));
+            columns.push((logical.to_string(), logical.clone(), false));
             columns.push((format!("{logical} or null"), logical, true));
         }
-        let columns: Vec<_> = columns.iter().map(|(name, logical, null)| (name.as_str(), *logical, *null)).collect();
+        let columns: Vec<_> =
+            columns.iter().map(|(name, logical, null)| (name.as_str(), logical.clone(), *null)).collect();
         self.spec("types", &columns)
     }
 
     fn supported(&self) -> Vec<LogicalType> {
-        all_types().into_iter().filter(|logical| self.connection.grammar.column_type(*logical).is_ok()).collect()
+        all_types().into_iter().filter(|logical| self.connection.grammar.column_type(logical).is_ok()).collect()
     }
 
     fn table(&self, name: &str) -> TableName {
@@ -242,7 +246,7 @@ impl Suite<'_> {
     fn spec(&self, name: &str, columns: &[(&str, LogicalType, bool)]) -> TableSpec {
         let column = |(name, logical, nullable): &(&str, LogicalType, bool)| ColumnSpec {
             name: (*name).to_owned(),
-            type_text: ok("column_type()", self.connection.grammar.column_type(*logical)),
+            type_text: ok("column_type()", self.connection.grammar.column_type(logical)),
             nullable: *nullable,
         };
         let columns = columns.iter().map(column).collect();
@@ -271,7 +275,7 @@ impl Suite<'_> {
         let mut columns = layout.empty_columns();
         for cells in content {
             for ((column, target), cell) in columns.iter_mut().zip(&table.columns).zip(cells) {
-                cell.push(column, writable(target));
+                cell.push(column, &takes(target).logical);
             }
         }
         let block = Block { layout: Arc::new(layout), columns, rows: content.len() };
@@ -288,7 +292,7 @@ impl Suite<'_> {
         assert_eq!(rows.len(), content.len(), "table `{}` holds another number of rows", table.name);
         for (row, (read, cells)) in rows.iter().zip(content).enumerate() {
             for ((target, read), cell) in table.columns.iter().zip(read).zip(cells) {
-                let logical = writable(target);
+                let logical = &takes(target).logical;
                 let expected = match cell {
                     Cell::Value(text) => Some(canonical(logical, text)),
                     Cell::Null | Cell::Absent => None,
@@ -309,9 +313,9 @@ fn ok<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-fn writable(column: &TableColumn) -> LogicalType {
-    match &column.logical {
-        Ok(logical) => *logical,
+fn takes(column: &TableColumn) -> &ValueType {
+    match &column.value {
+        Ok(value) => value,
         Err(why) => panic!("column `{}` {} was created, but cannot be written: {why}", column.name, column.type_text),
     }
 }
@@ -340,8 +344,8 @@ fn all_types() -> Vec<LogicalType> {
 }
 
 /// Texts of values, among them the ends of the type.
-fn samples(logical: LogicalType) -> Vec<String> {
-    let texts: &[&str] = match logical {
+fn samples(logical: &LogicalType) -> Vec<String> {
+    let texts: &[&str] = match *logical {
         LogicalType::Bool => &["true", "false"],
         LogicalType::Int8 => &["0", "-128", "127"],
         LogicalType::Int16 => &["0", "-32768", "32767"],
@@ -363,6 +367,7 @@ fn samples(logical: LogicalType) -> Vec<String> {
         LogicalType::Timestamp { digits: 1..=3 } => &["1969-12-31 23:59:59.9", "2024-02-29 12:34:56.7"],
         LogicalType::Timestamp { digits: 4..=6 } => &["1970-01-01 00:00:00.0001", "2024-02-29 12:34:56.7891"],
         LogicalType::Timestamp { .. } => &["1970-01-01 00:00:00.0000001", "2024-02-29 12:34:56.1234567"],
+        _ => unreachable!("all_types() has none of {logical}"),
     };
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
@@ -400,7 +405,7 @@ fn strings() -> Vec<String> {
 }
 
 /// Whether each value of `narrow` is one of `wide`.
-fn holds(wide: LogicalType, narrow: LogicalType) -> bool {
+fn holds(wide: &LogicalType, narrow: &LogicalType) -> bool {
     use LogicalType as T;
     match (wide, narrow) {
         (wide, narrow) if wide == narrow => true,
@@ -421,7 +426,7 @@ fn holds(wide: LogicalType, narrow: LogicalType) -> bool {
 }
 
 /// Signed, and of how many bits.
-fn integer(logical: LogicalType) -> Option<(bool, u8)> {
+fn integer(logical: &LogicalType) -> Option<(bool, u8)> {
     match logical {
         LogicalType::Int8 => Some((true, 8)),
         LogicalType::Int16 => Some((true, 16)),
@@ -436,15 +441,15 @@ fn integer(logical: LogicalType) -> Option<(bool, u8)> {
 }
 
 /// A sample as the probe must return it: with all the digits of the column.
-fn canonical(logical: LogicalType, text: &str) -> String {
-    let (LogicalType::Decimal { scale: digits, .. } | LogicalType::Timestamp { digits }) = logical else {
+fn canonical(logical: &LogicalType, text: &str) -> String {
+    let (LogicalType::Decimal { scale: digits, .. } | LogicalType::Timestamp { digits }) = *logical else {
         return text.to_owned();
     };
     let (whole, behind) = text.split_once('.').unwrap_or((text, ""));
     if digits == 0 { whole.to_owned() } else { format!("{whole}.{behind:0<width$}", width = usize::from(digits)) }
 }
 
-fn same(logical: LogicalType, read: Option<&str>, expected: Option<&str>) -> bool {
+fn same(logical: &LogicalType, read: Option<&str>, expected: Option<&str>) -> bool {
     match (logical, read, expected) {
         (LogicalType::Float32, Some(read), Some(expected)) => read.parse::<f32>().ok() == expected.parse::<f32>().ok(),
         (LogicalType::Float64, Some(read), Some(expected)) => read.parse::<f64>().ok() == expected.parse::<f64>().ok(),
@@ -460,7 +465,7 @@ enum Cell {
 }
 
 impl Cell {
-    fn push(&self, column: &mut Column, logical: LogicalType) {
+    fn push(&self, column: &mut Column, logical: &LogicalType) {
         match self {
             Self::Null => column.push_mark(Mark::Null),
             Self::Absent => column.push_mark(Mark::Absent),
@@ -469,7 +474,7 @@ impl Cell {
     }
 }
 
-fn push(values: &mut Values, logical: LogicalType, text: &str) {
+fn push(values: &mut Values, logical: &LogicalType, text: &str) {
     const FITS: &str = "a sample fits its type";
     let number = || i128::try_from(unscaled(logical, text)).expect(FITS);
     match values {
@@ -488,11 +493,12 @@ fn push(values: &mut Values, logical: LogicalType, text: &str) {
         Values::Float64(v) => v.push(text.parse().expect(FITS)),
         Values::Uuid(v) => v.push(u128::from_str_radix(&text.replace('-', ""), 16).expect(FITS).to_be_bytes()),
         Values::Text(v) => v.push(text),
+        _ => unreachable!("all_types() has none of {logical}"),
     }
 }
 
 /// The integer that stands for a number, a date or an instant.
-fn unscaled(logical: LogicalType, text: &str) -> I256 {
+fn unscaled(logical: &LogicalType, text: &str) -> I256 {
     let whole = |text: &str| text.parse::<i64>().expect("a sample's part is a number");
     let days = |date: &str| days_from_civil(whole(&date[..4]), whole(&date[5..7]), whole(&date[8..]));
     match logical {
@@ -500,7 +506,7 @@ fn unscaled(logical: LogicalType, text: &str) -> I256 {
         LogicalType::Timestamp { digits } => {
             let seconds = days(&text[..10]) * 86_400 + whole(&text[11..13]) * 3600 + whole(&text[14..16]) * 60;
             let second = canonical(logical, &text[17..]).replace('.', "");
-            I256::from(seconds) * I256::from(10).pow(digits.into()) + I256::from(whole(&second))
+            I256::from(seconds) * I256::from(10).pow((*digits).into()) + I256::from(whole(&second))
         }
         _ => canonical(logical, text).replace('.', "").parse().expect("a sample is a number"),
     }

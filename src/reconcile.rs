@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowfall_dialects::contract::{ColumnSpec, Connection, LogicalType, TableSchema, TableSpec};
+use rowfall_dialects::contract::{ColumnSpec, Connection, LogicalType, TableSchema, TableSpec, ValueType};
 
 use crate::config::Route;
 use crate::decode::Program;
@@ -91,12 +91,12 @@ fn compare_configured(connection: &Connection, route: &Route, table: &TableSchem
         else {
             continue;
         };
-        let (wanted, _) = parse_type(connection, type_text, &configured.name)?;
-        let stored = connection.grammar.column_type(wanted).ok();
-        let stored = stored.and_then(|text| connection.grammar.parse_type(&text).ok()).map(|(logical, _)| logical);
-        if let Ok(logical) = column.logical
-            && logical != wanted
-            && Some(logical) != stored
+        let wanted = parse_type(connection, type_text, &configured.name)?.logical;
+        let stored = connection.grammar.column_type(&wanted).ok();
+        let stored = stored.and_then(|text| connection.grammar.parse_type(&text).ok()).map(|value| value.logical);
+        if let Ok(value) = &column.value
+            && value.logical != wanted
+            && Some(&value.logical) != stored.as_ref()
         {
             return Err(Problem::new(
                 format!("column `{}` is {} and `columns.{0}` says {type_text}", column.name, column.type_text),
@@ -135,14 +135,15 @@ fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<Colu
                     "give every column a type, or none to have them inferred from a sample",
                 ));
             };
-            let (logical, nullable) = parse_type(connection, type_text, &column.name)?;
+            let value = parse_type(connection, type_text, &column.name)?;
             // The database's own words are kept: they may say more than the logical type.
             let own_words = type_text.parse::<LogicalType>().is_err();
-            let text = if own_words { type_text.clone() } else { column_type(connection, logical, &column.name)? };
+            let text =
+                if own_words { type_text.clone() } else { column_type(connection, &value.logical, &column.name)? };
             Ok(ColumnSpec {
                 name: column.name.clone(),
                 type_text: text,
-                nullable: column.nullable && !(own_words && nullable),
+                nullable: column.nullable && !(own_words && value.nullable),
             })
         })
         .collect()
@@ -166,15 +167,15 @@ fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) 
             continue;
         }
         let name = configured.map_or(&field.name, |c| &c.name).clone();
-        let type_text = column_type(connection, field.logical, &name)?;
+        let type_text = column_type(connection, &field.logical, &name)?;
         columns.push(ColumnSpec { name, type_text, nullable: configured.is_none_or(|c| c.nullable) });
     }
     Ok(columns)
 }
 
-fn parse_type(connection: &Connection, text: &str, column: &str) -> Result<(LogicalType, bool), Problem> {
-    if let Ok(logical) = text.parse() {
-        return Ok((logical, false));
+fn parse_type(connection: &Connection, text: &str, column: &str) -> Result<ValueType, Problem> {
+    if let Ok(logical) = text.parse::<LogicalType>() {
+        return Ok(logical.into());
     }
     connection.grammar.parse_type(text).map_err(|refusal| {
         Problem::new(
@@ -187,7 +188,7 @@ fn parse_type(connection: &Connection, text: &str, column: &str) -> Result<(Logi
     })
 }
 
-fn column_type(connection: &Connection, logical: LogicalType, column: &str) -> Result<String, Problem> {
+fn column_type(connection: &Connection, logical: &LogicalType, column: &str) -> Result<String, Problem> {
     connection.grammar.column_type(logical).map_err(|refusal| {
         Problem::new(format!("column `{column}`: {refusal}"), format!("say another type under `columns.{column}`"))
     })

@@ -20,7 +20,7 @@ impl Probe for Reader<'_> {
         let quote = |name: &str| format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"));
         let text = |column: &TableColumn| {
             let name = quote(&column.name);
-            match column.logical {
+            match column.value.as_ref().map(|value| &value.logical) {
                 // `toString` leaves the zeros at the end of a decimal out.
                 Ok(LogicalType::Decimal { scale, .. }) => format!("toDecimalString({name}, {scale})"),
                 _ => format!("toString({name})"),

@@ -11,4 +11,5 @@ mod faults;
 mod moving;
 mod plan;
 mod records;
+mod types;
 mod until_end;

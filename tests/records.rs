@@ -121,7 +121,7 @@ fn each_kind_of_bad_record_is_told() {
     NAME[5] offset 1: table default.NAME, column `at` DateTime64(3, 'UTC'): takes timestamp(3), the value has more digits behind the point
       → alter the column, or mend the producer
     NAME[6] offset 1: table default.NAME, column `at` DateTime64(3, 'UTC'): the record lacks the field, and the column is neither nullable nor has it a DEFAULT
-      → alter the column, or set `columns.at.drop: true`
+      → alter the column, set `null: default` for the topic, or `columns.at.drop: true`
     NAME[7] offset 1: table default.NAME, column `name` String: is not nullable, the record has null
       → alter the column, or mend the producer
     NAME[8] offset 1: table default.NAME, field `more`: the table has no column for it

@@ -17,7 +17,7 @@ pub(super) async fn check(session: &ClickHouse, table: &TableSchema) -> Result<V
 /// `CHECK GRANT` answers for roles and column grants too, and needs no right itself.
 async fn rights(session: &ClickHouse, table: &TableSchema) -> Result<Option<Error>, Error> {
     let name = &table.name;
-    let writable = table.columns.iter().filter(|c| c.logical.is_ok() && c.default != ColumnDefault::Generated);
+    let writable = table.columns.iter().filter(|c| c.value.is_ok() && c.default != ColumnDefault::Generated);
     let columns: Vec<_> = writable.map(|column| quote(&column.name)).collect();
     let right = format!("INSERT({})", columns.join(", "));
     let sql = format!("CHECK GRANT {right} ON {}", quote_table(name));

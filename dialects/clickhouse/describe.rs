@@ -78,48 +78,33 @@ fn column(name: String, type_text: String, default_kind: &str) -> TableColumn {
         // asks for it by name.
         _ => ColumnDefault::Generated,
     };
-    match types::parse(&type_text) {
-        Ok(column) => TableColumn {
-            name,
-            type_text,
-            logical: Ok(column.logical),
-            nullable: column.nullable,
-            default,
-            range: column.range,
-            zone: column.zone,
-        },
-        Err(refusal) => TableColumn {
-            name,
-            nullable: type_text.starts_with("Nullable(") || type_text.starts_with("LowCardinality(Nullable("),
-            type_text,
-            logical: Err(refusal.0),
-            default,
-            range: None,
-            zone: None,
-        },
-    }
+    let value = types::parse(&type_text).map(|column| column.value).map_err(|refusal| refusal.0);
+    TableColumn { name, type_text, value, default }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::LogicalType;
+    use crate::contract::{LogicalType, ValueType};
 
     #[test]
     fn a_column_is_told_whole() {
         let at = column("at".into(), "Nullable(DateTime64(3, 'Asia/Tokyo'))".into(), "DEFAULT");
-        assert_eq!(at.logical, Ok(LogicalType::Timestamp { digits: 3 }));
-        assert!(at.nullable);
         assert_eq!(at.default, ColumnDefault::Expression);
-        assert_eq!(at.zone.as_deref(), Some("Asia/Tokyo"));
-        assert_eq!(at.range, Some(-2_208_988_800_000..=10_413_791_999_999));
+        let value = ValueType {
+            logical: LogicalType::Timestamp { digits: 3 },
+            nullable: true,
+            range: Some(-2_208_988_800_000..=10_413_791_999_999),
+            zone: Some("Asia/Tokyo".into()),
+        };
+        assert_eq!(at.value, Ok(value));
     }
 
     #[test]
     fn a_column_that_cannot_be_written_says_why() {
-        let tags = column("tags".into(), "Array(String)".into(), "");
-        assert_eq!(tags.logical, Err("rowfall cannot write columns of type Array(String) yet".into()));
-        assert_eq!((tags.nullable, tags.default), (false, ColumnDefault::None));
+        let tags = column("tags".into(), "BFloat16".into(), "");
+        insta::assert_snapshot!(tags.value.unwrap_err(), @"rowfall cannot write columns of type BFloat16: most values would be rounded: declare it Float32");
+        assert_eq!(tags.default, ColumnDefault::None);
     }
 
     #[test]

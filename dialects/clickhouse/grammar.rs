@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
-use super::types;
-use crate::contract::{ColumnSpec, Grammar, LogicalType, Refusal, Storage, TableName, TableSpec};
+use super::{type_names, types};
+use crate::contract::{ColumnSpec, Grammar, LogicalType, Refusal, Storage, TableName, TableSpec, ValueType};
 
 /// ClickHouse's SQL.
 #[derive(Debug)]
@@ -52,12 +52,12 @@ impl Grammar for ClickHouse {
         quote(identifier)
     }
 
-    fn column_type(&self, logical: LogicalType) -> Result<String, Refusal> {
-        Ok(types::name(logical))
+    fn column_type(&self, logical: &LogicalType) -> Result<String, Refusal> {
+        type_names::name(logical)
     }
 
-    fn parse_type(&self, text: &str) -> Result<(LogicalType, bool), Refusal> {
-        types::parse(text).map(|column| (column.logical, column.nullable))
+    fn parse_type(&self, text: &str) -> Result<ValueType, Refusal> {
+        types::parse(text).map(|column| column.value)
     }
 
     fn create_table(&self, table: &TableSpec) -> Result<Vec<String>, Refusal> {
@@ -72,7 +72,9 @@ impl Grammar for ClickHouse {
         let mut sql = format!("CREATE TABLE IF NOT EXISTS {} (", quote_table(name));
         for (index, column) in columns.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
-            let _ = write!(sql, "{separator}\n    {} {}", quote(&column.name), full_type(column));
+            let type_text = full_type(column)
+                .map_err(|Refusal(why)| Refusal(format!("column {} of table {name}: {why}", column.name)))?;
+            let _ = write!(sql, "{separator}\n    {} {type_text}", quote(&column.name));
         }
         let _ = write!(sql, "\n)\nENGINE = {engine}");
         if let Some(expression) = &storage.partition_by {
@@ -103,8 +105,8 @@ impl Grammar for ClickHouse {
     }
 }
 
-fn full_type(column: &ColumnSpec) -> String {
-    if column.nullable { types::nullable(&column.type_text) } else { column.type_text.clone() }
+fn full_type(column: &ColumnSpec) -> Result<String, Refusal> {
+    if column.nullable { type_names::nullable(&column.type_text) } else { Ok(column.type_text.clone()) }
 }
 
 fn is_plain_name(setting: &str) -> bool {
@@ -127,7 +129,7 @@ fn refuse_nullable_keys(table: &TableSpec) -> Result<(), Refusal> {
         let expression = expression.trim();
         let named = table.columns.iter().find(|column| column.name == expression || quote(&column.name) == expression);
         if let Some(ColumnSpec { name, type_text, nullable }) = named
-            && (*nullable || types::parse(type_text).is_ok_and(|column| column.nullable))
+            && (*nullable || types::parse(type_text).is_ok_and(|column| column.value.nullable))
         {
             return Err(Refusal(format!(
                 "column {name} of table {} is nullable and cannot stand in {option}: make it not nullable, or set \
@@ -221,6 +223,13 @@ mod tests {
         insta::assert_snapshot!(refusal, @"column note of table shop.orders is nullable and cannot stand in order_by: make it not nullable, or set `allow_nullable_key: 1` in the table's settings");
         storage.settings.insert("allow_nullable_key".into(), "1".into());
         assert!(ClickHouse.create_table(&orders(storage)).is_ok());
+    }
+
+    #[test]
+    fn a_list_that_may_be_null_is_refused_by_name() {
+        let mut spec = orders(Storage::default());
+        spec.columns.push(column("tags", "Array(String)", true));
+        insta::assert_snapshot!(ClickHouse.create_table(&spec).unwrap_err(), @"column tags of table shop.orders: ClickHouse has no nullable Array(String)");
     }
 
     #[test]

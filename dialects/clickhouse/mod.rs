@@ -1,9 +1,11 @@
 //! ClickHouse, over HTTP.
 //!
-//! - `types`: column types, in ClickHouse's words, in rowfall's and on the wire
+//! - `types`: column types, in ClickHouse's words, in rowfall's and on the wire; `type_text` reads their syntax,
+//!   `type_names` has those of new columns
 //! - `grammar`: quoting and CREATE TABLE
 //! - `address`: what a `clickhouse://` URL says
-//! - `native`: a block of columns as `FORMAT Native`, in chunks
+//! - `native`: a block of columns as `FORMAT Native`, in chunks; `streams` takes nested columns apart, `chunk` holds
+//!   the bytes
 //! - `codes`: what to do about each of the server's exceptions
 //! - `settings`: what every insert sets
 //! - `server`: how a server is asked, and what its failures mean; `describe` and `check` are questions to it
@@ -14,6 +16,7 @@
 
 mod address;
 mod check;
+mod chunk;
 mod codes;
 mod describe;
 mod grammar;
@@ -21,6 +24,9 @@ mod native;
 mod server;
 mod session;
 mod settings;
+mod streams;
+mod type_names;
+mod type_text;
 mod types;
 
 use std::sync::Arc;

@@ -23,8 +23,10 @@ impl Layout {
     /// When a target column's type cannot be written: such a layout is refused where it is made.
     #[must_use]
     pub fn empty_columns(&self) -> Vec<Column> {
-        let logical = |column: &TableColumn| *column.logical.as_ref().expect("a layout has writable columns only");
-        self.columns().map(|column| Column::new(logical(column))).collect()
+        let column = |column: &TableColumn| {
+            Column::new(&column.value.as_ref().expect("a layout has writable columns only").logical)
+        };
+        self.columns().map(column).collect()
     }
 }
 

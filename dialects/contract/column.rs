@@ -20,17 +20,17 @@ pub enum Values {
     Bool(Vec<u8>),
     /// Int8
     Int8(Vec<i8>),
-    /// Int16
+    /// Int16; Enum as its number
     Int16(Vec<i16>),
     /// Int32; Date as days since 1970-01-01; Decimal of at most 9 digits, unscaled
     Int32(Vec<i32>),
-    /// Int64; Timestamp as ticks since 1970-01-01T00:00:00Z; Decimal of at most 18 digits, unscaled
+    /// Int64; Timestamp as ticks since 1970-01-01T00:00:00Z; Time as ticks; Decimal of at most 18 digits, unscaled
     Int64(Vec<i64>),
     /// UInt8
     UInt8(Vec<u8>),
     /// UInt16
     UInt16(Vec<u16>),
-    /// UInt32
+    /// UInt32; Ipv4, the first byte written the most significant
     UInt32(Vec<u32>),
     /// UInt64
     UInt64(Vec<u64>),
@@ -40,12 +40,62 @@ pub enum Values {
     Float64(Vec<f64>),
     /// Decimal of at most 38 digits, unscaled
     Int128(Vec<i128>),
-    /// Decimal of at most 76 digits, unscaled: two's complement, 32 bytes, little-endian
+    /// UInt128
+    UInt128(Vec<u128>),
+    /// Int256, UInt256; Decimal of at most 76 digits, unscaled: (two's complement,) 32 bytes, little-endian
     Int256(Vec<[u8; 32]>),
-    /// Uuid, its bytes in the order in which they are written
+    /// Uuid, Ipv6: bytes in the order in which they are written
     Uuid(Vec<[u8; 16]>),
-    /// String
+    /// String, FixedString, Json
     Text(Text),
+    /// List; Map as a list of two-part structs
+    List(List),
+    /// Struct
+    Struct(Struct),
+    /// Variant
+    Variant(Variant),
+}
+
+/// Lists, one behind the other. Row `i` is the rows `ends[i−1]..ends[i]` of `values`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct List {
+    /// Where each row ends in `values`.
+    pub ends: Vec<u32>,
+    /// The elements of all rows.
+    pub values: Box<Column>,
+}
+
+impl List {
+    /// Ends the row whose elements were appended to `values`.
+    ///
+    /// # Panics
+    /// When the column would hold 2³² elements or more.
+    pub fn end_row(&mut self) {
+        self.ends.push(u32::try_from(self.values.len()).expect("a list column of a batch stays below 2³² elements"));
+    }
+}
+
+/// Structs: a column per part, all of the same number of rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Struct {
+    /// The parts, in the type's order.
+    pub parts: Vec<Column>,
+    /// Rows, since there may be no part.
+    pub rows: usize,
+}
+
+/// Values of several types: each row is the next row of one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// For each row the index of its type, or [`Variant::NULL`].
+    pub kinds: Vec<u8>,
+    /// The values of each type, in the type's order: rows that are not of a type are not in it.
+    pub columns: Vec<Column>,
+}
+
+impl Variant {
+    /// The kind of a row without a value.
+    pub const NULL: u8 = 255;
 }
 
 /// Texts, one behind the other. Row `i` is `bytes[ends[i−1]..ends[i]]`.
@@ -140,7 +190,8 @@ impl Marks {
 }
 
 macro_rules! each_vec {
-    ($values:expr, $v:ident => $do:expr, $text:ident => $do_text:expr) => {
+    ($values:expr, $v:ident => $do:expr, $text:ident => $do_text:expr, $list:ident => $do_list:expr,
+     $struct:ident => $do_struct:expr, $variant:ident => $do_variant:expr) => {
         match $values {
             Values::Bool($v) | Values::UInt8($v) => $do,
             Values::Int8($v) => $do,
@@ -153,9 +204,13 @@ macro_rules! each_vec {
             Values::Float32($v) => $do,
             Values::Float64($v) => $do,
             Values::Int128($v) => $do,
+            Values::UInt128($v) => $do,
             Values::Int256($v) => $do,
             Values::Uuid($v) => $do,
             Values::Text($text) => $do_text,
+            Values::List($list) => $do_list,
+            Values::Struct($struct) => $do_struct,
+            Values::Variant($variant) => $do_variant,
         }
     };
 }
@@ -163,16 +218,16 @@ macro_rules! each_vec {
 impl Values {
     /// Empty values of the physical type that holds `logical`.
     #[must_use]
-    pub fn for_type(logical: LogicalType) -> Self {
+    pub fn for_type(logical: &LogicalType) -> Self {
         match logical {
             LogicalType::Bool => Self::Bool(Vec::new()),
             LogicalType::Int8 => Self::Int8(Vec::new()),
-            LogicalType::Int16 => Self::Int16(Vec::new()),
+            LogicalType::Int16 | LogicalType::Enum(_) => Self::Int16(Vec::new()),
             LogicalType::Int32 | LogicalType::Date => Self::Int32(Vec::new()),
-            LogicalType::Int64 | LogicalType::Timestamp { .. } => Self::Int64(Vec::new()),
+            LogicalType::Int64 | LogicalType::Timestamp { .. } | LogicalType::Time { .. } => Self::Int64(Vec::new()),
             LogicalType::UInt8 => Self::UInt8(Vec::new()),
             LogicalType::UInt16 => Self::UInt16(Vec::new()),
-            LogicalType::UInt32 => Self::UInt32(Vec::new()),
+            LogicalType::UInt32 | LogicalType::Ipv4 => Self::UInt32(Vec::new()),
             LogicalType::UInt64 => Self::UInt64(Vec::new()),
             LogicalType::Float32 => Self::Float32(Vec::new()),
             LogicalType::Float64 => Self::Float64(Vec::new()),
@@ -180,8 +235,27 @@ impl Values {
             LogicalType::Decimal { precision: 10..=18, .. } => Self::Int64(Vec::new()),
             LogicalType::Decimal { precision: 19..=38, .. } => Self::Int128(Vec::new()),
             LogicalType::Decimal { .. } => Self::Int256(Vec::new()),
-            LogicalType::Uuid => Self::Uuid(Vec::new()),
-            LogicalType::String => Self::Text(Text::default()),
+            LogicalType::Int128 => Self::Int128(Vec::new()),
+            LogicalType::UInt128 => Self::UInt128(Vec::new()),
+            LogicalType::Int256 | LogicalType::UInt256 => Self::Int256(Vec::new()),
+            LogicalType::Uuid | LogicalType::Ipv6 => Self::Uuid(Vec::new()),
+            LogicalType::String | LogicalType::FixedString { .. } | LogicalType::Json => Self::Text(Text::default()),
+            LogicalType::List(element) => {
+                Self::List(List { ends: Vec::new(), values: Box::new(Column::new(&element.logical)) })
+            }
+            LogicalType::Map(pair) => {
+                let parts = vec![Column::new(&pair.0.logical), Column::new(&pair.1.logical)];
+                let pairs = Column { values: Self::Struct(Struct { parts, rows: 0 }), marks: Marks::default() };
+                Self::List(List { ends: Vec::new(), values: Box::new(pairs) })
+            }
+            LogicalType::Struct(fields) => {
+                let parts = fields.iter().map(|field| Column::new(&field.value.logical)).collect();
+                Self::Struct(Struct { parts, rows: 0 })
+            }
+            LogicalType::Variant(types) => {
+                let columns = types.iter().map(|value| Column::new(&value.logical)).collect();
+                Self::Variant(Variant { kinds: Vec::new(), columns })
+            }
         }
     }
 
@@ -189,7 +263,7 @@ impl Values {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        each_vec!(self, v => v.len(), text => text.ends.len())
+        each_vec!(self, v => v.len(), text => text.ends.len(), list => list.ends.len(), s => s.rows, any => any.kinds.len())
     }
 
     /// True without a row.
@@ -202,7 +276,7 @@ impl Values {
 impl Column {
     /// An empty column for values of this type.
     #[must_use]
-    pub fn new(logical: LogicalType) -> Self {
+    pub fn new(logical: &LogicalType) -> Self {
         Self { values: Values::for_type(logical), marks: Marks::default() }
     }
 
@@ -222,30 +296,41 @@ impl Column {
     /// Appends a row without a value: the type's zero, marked.
     pub fn push_mark(&mut self, mark: Mark) {
         let row = self.len();
-        each_vec!(&mut self.values, v => v.push(Default::default()), text => text.end_row());
+        each_vec!(&mut self.values, v => v.push(Default::default()), text => text.end_row(), list => list.end_row(), s => {
+            s.parts.iter_mut().for_each(|part| part.push_mark(Mark::Absent));
+            s.rows += 1;
+        }, any => any.kinds.push(Variant::NULL));
         self.marks.push(row, mark);
     }
 
     /// Forgets all rows from `rows` on.
     pub fn truncate(&mut self, rows: usize) {
-        each_vec!(&mut self.values, v => v.truncate(rows), text => text.truncate(rows));
+        each_vec!(&mut self.values, v => v.truncate(rows), text => text.truncate(rows), list => {
+            list.ends.truncate(rows);
+            list.values.truncate(list.ends.last().map_or(0, |end| *end as usize));
+        }, s => {
+            s.parts.iter_mut().for_each(|part| part.truncate(rows));
+            s.rows = s.rows.min(rows);
+        }, any => {
+            any.kinds.truncate(rows);
+            for (kind, column) in (0u8..).zip(&mut any.columns) {
+                column.truncate(any.kinds.iter().filter(|k| **k == kind).count());
+            }
+        });
         self.marks.0.truncate(rows);
-    }
-
-    /// Bytes that the rows occupy (capacity, as that is what the process holds).
-    #[must_use]
-    pub fn allocated(&self) -> usize {
-        fn of<T>(v: &Vec<T>) -> usize {
-            v.capacity() * size_of::<T>()
-        }
-        each_vec!(&self.values, v => of(v), text => of(&text.ends) + text.bytes.capacity()) + self.marks.0.capacity()
     }
 
     /// Bytes in use by the rows, without spare capacity.
     #[must_use]
     pub fn used(&self) -> usize {
-        each_vec!(&self.values, v => size_of_val(v.as_slice()), text => text.ends.len() * 4 + text.bytes.len())
-            + self.marks.0.len()
+        each_vec!(
+            &self.values,
+            v => size_of_val(v.as_slice()),
+            text => text.ends.len() * 4 + text.bytes.len(),
+            list => list.ends.len() * 4 + list.values.used(),
+            s => s.parts.iter().map(Self::used).sum(),
+            any => any.kinds.len() + any.columns.iter().map(Self::used).sum::<usize>()
+        ) + self.marks.0.len()
     }
 }
 
@@ -255,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_truncated_row_leaves_no_trace() {
-        let mut column = Column::new(LogicalType::String);
+        let mut column = Column::new(&LogicalType::String);
         let Values::Text(text) = &mut column.values else { panic!("a string column holds text") };
         text.push("one");
         column.push_mark(Mark::Null);
@@ -269,7 +354,7 @@ mod tests {
 
     #[test]
     fn marks_beyond_the_last_marked_row_are_values() {
-        let mut column = Column::new(LogicalType::Int64);
+        let mut column = Column::new(&LogicalType::Int64);
         let push = |column: &mut Column, v| match &mut column.values {
             Values::Int64(values) => values.push(v),
             _ => panic!("an int64 column holds i64"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use url::Url;
 
-use crate::contract::{Block, Error, LogicalType, Refusal, TableName, TableSchema, TableSpec};
+use crate::contract::{Block, Error, LogicalType, Refusal, TableName, TableSchema, TableSpec, ValueType};
 
 /// The pure half of a dialect: texts in, texts out, no I/O.
 pub trait Grammar: Send + Sync {
@@ -18,13 +18,13 @@ pub trait Grammar: Send + Sync {
     ///
     /// # Errors
     /// When the database has no type that holds every such value exactly.
-    fn column_type(&self, logical: LogicalType) -> Result<String, Refusal>;
+    fn column_type(&self, logical: &LogicalType) -> Result<String, Refusal>;
 
-    /// Reads a column type in the database's own words: what it takes and whether it is nullable.
+    /// Reads a column type in the database's own words.
     ///
     /// # Errors
     /// When rowfall cannot write it, with the reason.
-    fn parse_type(&self, text: &str) -> Result<(LogicalType, bool), Refusal>;
+    fn parse_type(&self, text: &str) -> Result<ValueType, Refusal>;
 
     /// The statements that create a table, in order. Each is harmless when the table is there already.
     ///

@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeInclusive;
 
-use crate::contract::LogicalType;
+use crate::contract::ValueType;
 
 /// A table's name, with the schema (ClickHouse, MySQL: database) where one is given; unquoted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,16 +59,9 @@ pub struct TableColumn {
     /// Its type in the database's own words, for messages and for the dialect.
     pub type_text: String,
     /// What values it takes, or why rowfall cannot write it.
-    pub logical: Result<LogicalType, String>,
-    /// Whether it takes null.
-    pub nullable: bool,
+    pub value: Result<ValueType, String>,
     /// What it holds when an insert leaves it out.
     pub default: ColumnDefault,
-    /// For dates (days) and timestamps (ticks): the values that the column can hold, where that is less than its
-    /// physical type.
-    pub range: Option<RangeInclusive<i64>>,
-    /// For timestamps: the zone in which a text without an offset is read; UTC where absent.
-    pub zone: Option<String>,
 }
 
 /// What a column holds when an insert leaves it out.

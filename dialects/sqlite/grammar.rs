@@ -1,4 +1,4 @@
-use crate::contract::{Grammar, LogicalType, Refusal, TableSpec};
+use crate::contract::{Grammar, LogicalType, Refusal, TableSpec, ValueType};
 use crate::generic::Syntax;
 use crate::sqlite::types;
 
@@ -18,13 +18,13 @@ impl Grammar for SqliteGrammar {
         SYNTAX.identifier(identifier)
     }
 
-    fn column_type(&self, logical: LogicalType) -> Result<String, Refusal> {
-        Ok(types::column_type(logical))
+    fn column_type(&self, logical: &LogicalType) -> Result<String, Refusal> {
+        types::column_type(logical)
     }
 
-    fn parse_type(&self, text: &str) -> Result<(LogicalType, bool), Refusal> {
+    fn parse_type(&self, text: &str) -> Result<ValueType, Refusal> {
         // Whether a column takes null is never part of its type in SQLite.
-        types::parse(text).map(|declared| (declared.logical, true))
+        types::parse(text).map(|declared| types::value(declared.logical, true))
     }
 
     fn create_table(&self, table: &TableSpec) -> Result<Vec<String>, Refusal> {

@@ -254,14 +254,7 @@ fn column(row: &sqlx::sqlite::SqliteRow) -> Result<TableColumn, sqlx::Error> {
         (_, false) if is_row_number => ColumnDefault::Expression,
         (_, false) => ColumnDefault::None,
     };
-    let logical = types::parse(&type_text).map(|declared| declared.logical).map_err(|why| why.0);
-    Ok(TableColumn {
-        name: row.try_get("name")?,
-        nullable: !row.try_get::<bool, _>("notnull")? && !is_row_number,
-        default,
-        range: logical.as_ref().ok().and_then(|logical| types::range(*logical)),
-        zone: None,
-        logical,
-        type_text,
-    })
+    let nullable = !row.try_get::<bool, _>("notnull")? && !is_row_number;
+    let value = types::parse(&type_text).map(|declared| types::value(declared.logical, nullable)).map_err(|why| why.0);
+    Ok(TableColumn { name: row.try_get("name")?, type_text, value, default })
 }

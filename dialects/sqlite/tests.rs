@@ -69,8 +69,7 @@ impl Probe for Reader {
 }
 
 fn text(row: &sqlx::sqlite::SqliteRow, index: usize, column: &TableColumn) -> Option<String> {
-    let logical = *column.logical.as_ref().unwrap();
-    match logical {
+    match column.value.as_ref().unwrap().logical {
         LogicalType::Bool => row.get::<Option<i64>, _>(index).map(|v| match v {
             0 => "false".into(),
             1 => "true".into(),
@@ -255,23 +254,22 @@ async fn a_foreign_table_is_described_as_it_is() {
         let table = describe(&connection, table).await;
         text += &format!("{} ({})\n", table.name, table.kind);
         for column in &table.columns {
-            let takes = match &column.logical {
-                Ok(logical) => logical.to_string(),
+            let takes = match &column.value {
+                Ok(value) => format!("{}, {}", value.logical, if value.nullable { "null" } else { "not null" }),
                 Err(why) => why.clone(),
             };
-            let null = if column.nullable { "null" } else { "not null" };
-            text += &format!("  {} {takes}, {null}, {:?}\n", column.name, column.default);
+            text += &format!("  {} {takes}, {:?}\n", column.name, column.default);
         }
     }
     assert_snapshot!(text, @"
     main.Orders (table)
       id int64, not null, Expression
       amount decimal(10,2), not null, None
-      big SQLite type `DECIMAL(38,4)`: SQLite would store it as a double, which is exact up to 15 digits only: declare it TEXT or DECIMAL_TEXT(p,s), null, None
-      free SQLite type `NUMERIC`: an exact number needs a precision: declare DECIMAL(p,s) or TEXT, null, None
-      blob SQLite type `BLOB`: rowfall writes no bytes yet, null, None
-      untyped SQLite type ``: nothing says what the column takes: declare a type, null, None
-      doc SQLite type `JSON`: not a type that rowfall knows, and its NUMERIC affinity would turn texts like 007 into numbers: declare it TEXT, or as the number that it is, null, None
+      big SQLite type `DECIMAL(38,4)`: SQLite would store it as a double, which is exact up to 15 digits only: declare it TEXT or DECIMAL_TEXT(p,s), None
+      free SQLite type `NUMERIC`: an exact number needs a precision: declare DECIMAL(p,s) or TEXT, None
+      blob SQLite type `BLOB`: rowfall writes no bytes yet, None
+      untyped SQLite type ``: nothing says what the column takes: declare a type, None
+      doc SQLite type `JSON`: not a type that rowfall knows, and its NUMERIC affinity would turn texts like 007 into numbers: declare it TEXT, or as the number that it is, None
       name string, null, Expression
       nothing string, null, None
       at timestamp(6), null, Expression
@@ -288,7 +286,7 @@ async fn a_foreign_table_is_described_as_it_is() {
     main.strict (strict table)
       a int64, not null, Expression
       b int64, null, None
-      c SQLite type `ANY`: nothing says what the column takes: declare a type, null, None
+      c SQLite type `ANY`: nothing says what the column takes: declare a type, None
       d string, not null, None
     ");
     let mut refusals = String::new();

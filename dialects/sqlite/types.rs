@@ -26,14 +26,14 @@
 
 use std::ops::RangeInclusive;
 
-use crate::contract::{LogicalType, Refusal};
+use crate::contract::{LogicalType, Refusal, ValueType};
 use crate::generic::days_from_civil;
 
 /// A double holds every decimal of so many digits.
 const DOUBLE_DIGITS: u8 = 15;
 
 /// What a declared type takes and how it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Declared {
     /// What values it takes.
     pub(super) logical: LogicalType,
@@ -48,8 +48,12 @@ impl From<LogicalType> for Declared {
 }
 
 /// The type that a new column gets.
-pub(super) fn column_type(logical: LogicalType) -> String {
-    match logical {
+///
+/// # Errors
+/// For types that SQLite has nothing for.
+pub(super) fn column_type(logical: &LogicalType) -> Result<String, Refusal> {
+    let refuse = |why: &str| Err(Refusal(format!("SQLite keeps no {logical}: {why}")));
+    Ok(match *logical {
         LogicalType::Bool => "BOOLEAN".into(),
         LogicalType::Int8
         | LogicalType::Int16
@@ -69,7 +73,18 @@ pub(super) fn column_type(logical: LogicalType) -> String {
         LogicalType::Uuid => "UUID".into(),
         LogicalType::Date => "DATE".into(),
         LogicalType::Timestamp { digits } => format!("DATETIME({digits})"),
-    }
+        LogicalType::Int128 | LogicalType::Int256 | LogicalType::UInt128 | LogicalType::UInt256 => {
+            return refuse("its integers have 64 bits; a decimal of as many digits becomes a text");
+        }
+        LogicalType::FixedString { .. } | LogicalType::Enum(_) | LogicalType::Ipv4 | LogicalType::Ipv6 => {
+            return refuse("it has no such type; a string holds the text");
+        }
+        LogicalType::Json => return refuse("JSON is a text there; a string holds it"),
+        LogicalType::Time { .. } => return refuse("it has no type for a time without a day; a string holds the text"),
+        LogicalType::List(_) | LogicalType::Map(_) | LogicalType::Struct(_) | LogicalType::Variant(_) => {
+            return refuse("it has no nested types; a string holds the value as JSON");
+        }
+    })
 }
 
 /// Reads a declared type.
@@ -111,11 +126,16 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
     }
 }
 
+/// What a column of this type takes.
+pub(super) fn value(logical: LogicalType, nullable: bool) -> ValueType {
+    ValueType { range: range(&logical), logical, nullable, zone: None }
+}
+
 /// What a date or timestamp column can hold, in days or ticks.
-pub(super) fn range(logical: LogicalType) -> Option<RangeInclusive<i64>> {
+pub(super) fn range(logical: &LogicalType) -> Option<RangeInclusive<i64>> {
     const FIRST: i64 = days_from_civil(0, 1, 1);
     const END: i64 = days_from_civil(10_000, 1, 1);
-    match logical {
+    match *logical {
         LogicalType::Date => Some(FIRST..=END - 1),
         LogicalType::Timestamp { digits } => {
             let per_day = 86_400 * 10_i64.pow(digits.into());
@@ -200,7 +220,7 @@ mod tests {
             "string", "uuid", "date",
         ] {
             let logical: LogicalType = name.parse().unwrap();
-            let text = column_type(logical);
+            let text = column_type(&logical).unwrap();
             let read = parse(&text).unwrap().logical;
             if read != logical {
                 widened += &format!("{logical} {text} {read}\n");
@@ -222,11 +242,11 @@ mod tests {
         #[test]
         fn decimals_and_timestamps_are_read_as_they_were_created(p in 1u8..=76, s in 0u8..=76, digits in 0u8..=9) {
             let decimal = LogicalType::Decimal { precision: p, scale: s.min(p) };
-            let text = column_type(decimal);
+            let text = column_type(&decimal).unwrap();
             prop_assert_eq!(parse(&text).unwrap(), Declared { logical: decimal, number: p <= 15 });
             prop_assert_eq!(affinity(&text), if p <= 15 { "NUMERIC" } else { "TEXT" });
             let timestamp = LogicalType::Timestamp { digits };
-            prop_assert_eq!(parse(&column_type(timestamp)).unwrap().logical, timestamp);
+            prop_assert_eq!(parse(&column_type(&timestamp).unwrap()).unwrap().logical, timestamp);
         }
     }
 
@@ -311,9 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn what_it_has_no_type_for_is_refused_by_name() {
+        let refusal = |logical| column_type(&logical).unwrap_err().0;
+        let list = LogicalType::List(std::sync::Arc::new(LogicalType::Int8.into()));
+        assert_snapshot!(refusal(list), @"SQLite keeps no list(int8): it has no nested types; a string holds the value as JSON");
+        assert_snapshot!(refusal(LogicalType::Int128), @"SQLite keeps no int128: its integers have 64 bits; a decimal of as many digits becomes a text");
+        assert_snapshot!(refusal(LogicalType::Ipv6), @"SQLite keeps no ipv6: it has no such type; a string holds the text");
+    }
+
+    #[test]
     fn ranges_end_with_the_year_9999() {
-        assert_eq!(range(LogicalType::Date), Some(-719_528..=2_932_896));
-        assert_eq!(range(LogicalType::Timestamp { digits: 0 }), Some(-62_167_219_200..=253_402_300_799));
-        assert_eq!(range(LogicalType::Timestamp { digits: 9 }), Some(i64::MIN..=i64::MAX));
+        assert_eq!(range(&LogicalType::Date), Some(-719_528..=2_932_896));
+        assert_eq!(range(&LogicalType::Timestamp { digits: 0 }), Some(-62_167_219_200..=253_402_300_799));
+        assert_eq!(range(&LogicalType::Timestamp { digits: 9 }), Some(i64::MIN..=i64::MAX));
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Source<'a> {
 struct Field<'a> {
     target: &'a TableColumn,
     declared: Declared,
+    nullable: bool,
     values: Cells<'a>,
     marks: &'a [u8],
 }
@@ -56,7 +57,8 @@ impl<'a> Source<'a> {
                 }
                 values => Cells::Other(values),
             };
-            Ok(Field { target, declared, values, marks: column.marks.as_bytes() })
+            let nullable = target.value.as_ref().is_ok_and(|value| value.nullable);
+            Ok(Field { target, declared, nullable, values, marks: column.marks.as_bytes() })
         });
         Ok(Self { block, fields: fields.collect::<Result<_, _>>()? })
     }
@@ -128,7 +130,7 @@ impl Field<'_> {
 
     fn add(&self, row: usize, chunk: &mut Chunk, text: &mut String) -> Result<(), String> {
         if self.mark(row) != Mark::Value {
-            if !self.target.nullable {
+            if !self.nullable {
                 // SQLite would say so as well, but for `INTEGER PRIMARY KEY`, where it makes up a number instead.
                 return Err("a value is missing, and the column takes no null".into());
             }
@@ -141,16 +143,16 @@ impl Field<'_> {
             }
             Cells::Other(values) => *values,
         };
-        match (values, self.declared.logical) {
+        match (values, &self.declared.logical) {
             (Values::Int32(v), LogicalType::Decimal { scale, .. }) => {
-                self.add_decimal(v[row].into(), scale, chunk, text)
+                self.add_decimal(v[row].into(), *scale, chunk, text)
             }
-            (Values::Int64(v), LogicalType::Decimal { scale, .. }) => self.add_decimal(v[row], scale, chunk, text),
+            (Values::Int64(v), LogicalType::Decimal { scale, .. }) => self.add_decimal(v[row], *scale, chunk, text),
             (Values::Int128(v), LogicalType::Decimal { scale, .. }) => {
-                chunk.add_written(text, |text| push_decimal(text, v[row], scale))
+                chunk.add_written(text, |text| push_decimal(text, v[row], *scale))
             }
             (Values::Int256(v), LogicalType::Decimal { scale, .. }) => {
-                chunk.add_written(text, |text| push_decimal(text, I256::from_le_bytes(v[row]), scale))
+                chunk.add_written(text, |text| push_decimal(text, I256::from_le_bytes(v[row]), *scale))
             }
             (Values::Int32(v), LogicalType::Date) => {
                 let days = self.within_range(v[row].into())?;
@@ -158,7 +160,7 @@ impl Field<'_> {
             }
             (Values::Int64(v), LogicalType::Timestamp { digits }) => {
                 let ticks = self.within_range(v[row])?;
-                chunk.add_written(text, |text| push_timestamp(text, ticks, digits))
+                chunk.add_written(text, |text| push_timestamp(text, ticks, *digits))
             }
             (Values::Uuid(v), LogicalType::Uuid) => chunk.add_written(text, |text| push_uuid(text, &v[row])),
             (Values::Bool(v), LogicalType::Bool) => chunk.add(v[row], 1),
@@ -183,7 +185,7 @@ impl Field<'_> {
     }
 
     fn within_range(&self, value: i64) -> Result<i64, String> {
-        match types::range(self.declared.logical) {
+        match types::range(&self.declared.logical) {
             Some(range) if !range.contains(&value) => Err("the year is not between 0 and 9999".into()),
             _ => Ok(value),
         }

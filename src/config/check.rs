@@ -8,10 +8,12 @@ use url::Url;
 
 use super::error::{Place, Problem};
 use super::not_yet;
-use super::raw::{Raw, RawColumn, RawCompression, RawKafka, RawStartFrom, RawTarget, RawTopic, RawUnknownFields};
+use super::raw::{
+    Raw, RawColumn, RawCompression, RawKafka, RawNull, RawStartFrom, RawTarget, RawTopic, RawUnknownFields,
+};
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, KafkaSettings, Overrides, Route, Settings, StartFrom, UnknownFields,
+    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, StartFrom, UnknownFields,
 };
 use super::tree::{Node, dotted};
 use super::typed::listed;
@@ -232,6 +234,23 @@ impl Checker<'_> {
         let unknown_fields = match raw.unknown_fields {
             RawUnknownFields::Error => UnknownFields::Error,
             RawUnknownFields::Ignore => UnknownFields::Ignore,
+            RawUnknownFields::Column(name) => {
+                let path = ["topics", topic.as_str(), "unknown_fields"];
+                if not_yet::value(&path.map(str::to_owned), &name) {
+                    self.problems.push(not_yet::problem(&format!("unknown_fields: {name}")).at(self.tree.place(&path)));
+                } else if name.trim().is_empty() {
+                    self.refuse(
+                        &path,
+                        format!("`{}` is empty", dotted(&path)),
+                        "say `error`, `ignore` or a column's name",
+                    );
+                }
+                UnknownFields::Column(name)
+            }
+        };
+        let null = match raw.null {
+            RawNull::Error => NullPolicy::Error,
+            RawNull::Default => NullPolicy::Default,
         };
         let columns = raw.columns.0.into_iter().map(|(name, column)| self.column(&topic, name, column)).collect();
         let storage = Storage {
@@ -241,7 +260,7 @@ impl Checker<'_> {
             ttl: raw.clickhouse.ttl,
             settings: raw.clickhouse.settings.into_iter().map(|(key, Scalar(value))| (key, value)).collect(),
         };
-        Route { topic, table, create: raw.create, unknown_fields, columns, storage }
+        Route { topic, table, create: raw.create, unknown_fields, null, columns, storage }
     }
 
     fn column(&mut self, topic: &str, name: String, raw: RawColumn) -> ColumnSettings {

@@ -30,7 +30,9 @@ use std::path::Path;
 
 pub use error::ConfigError;
 pub use reference::{json_schema, reference_markdown};
-pub use settings::{BatchLimits, ColumnSettings, KafkaSettings, Overrides, Route, Settings, StartFrom, UnknownFields};
+pub use settings::{
+    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, StartFrom, UnknownFields,
+};
 
 use error::{Place, Problem};
 use interpolate::Environment;

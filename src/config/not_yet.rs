@@ -4,7 +4,7 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 14] = [
     "registry",
     "http",
     "kafka.instance",
@@ -15,7 +15,6 @@ pub(super) const KEYS: [&str; 15] = [
     "topics.*.primary_key",
     "topics.*.deletes",
     "topics.*.absent",
-    "topics.*.null",
     "topics.*.metadata",
     "topics.*.columns.*.default",
     "topics.*.columns.*.nested",

@@ -151,8 +151,11 @@ pub(super) struct RawTopic {
     pub(super) create: bool,
     /// What may change in a table that is there.
     pub(super) evolve: Evolve,
-    /// What to do with a field for which the table has no column.
+    /// What to do with a field for which the table has no column: `error` (the record is bad), `ignore` (the field is
+    /// left out), or the name of a column that takes all such fields as one JSON object.
     pub(super) unknown_fields: RawUnknownFields,
+    /// What to do where a column that cannot be null gets null, or has no DEFAULT and its field is lacking.
+    pub(super) null: RawNull,
     /// Settings of single columns, by the column's name in the table. Short form: `amount: decimal(18,2)` for
     /// `amount: { type: decimal(18,2) }`.
     pub(super) columns: Ordered<RawColumn>,
@@ -170,6 +173,7 @@ impl Default for RawTopic {
             create: true,
             evolve: Evolve::default(),
             unknown_fields: RawUnknownFields::default(),
+            null: RawNull::default(),
             columns: Ordered::default(),
             clickhouse: RawClickhouse::default(),
         }
@@ -208,14 +212,44 @@ pub(super) enum Evolve {
     None,
 }
 
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(from = "String", into = "String")]
+#[schemars(with = "String")]
+pub(super) enum RawUnknownFields {
+    #[default]
+    Error,
+    Ignore,
+    Column(String),
+}
+
+impl From<String> for RawUnknownFields {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "error" => Self::Error,
+            "ignore" => Self::Ignore,
+            _ => Self::Column(text),
+        }
+    }
+}
+
+impl From<RawUnknownFields> for String {
+    fn from(raw: RawUnknownFields) -> Self {
+        match raw {
+            RawUnknownFields::Error => "error".to_owned(),
+            RawUnknownFields::Ignore => "ignore".to_owned(),
+            RawUnknownFields::Column(name) => name,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum RawUnknownFields {
+pub(super) enum RawNull {
     /// The record is bad.
     #[default]
     Error,
-    /// The field is left out.
-    Ignore,
+    /// The column gets its DEFAULT, or its type's own where it has none.
+    Default,
 }
 
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
@@ -224,8 +258,8 @@ pub(super) enum RawUnknownFields {
 pub(super) struct RawColumn {
     /// The field's name in the record. Default: the column's name.
     pub(super) from: Option<String>,
-    /// The type of a column that rowfall creates: `bool`, `int8` … `int64`, `uint8` … `uint64`, `float32`, `float64`,
-    /// `decimal(digits,scale)`, `string`, `uuid`, `date`, `timestamp(digits)`, or a type of the database's own.
+    /// The type of a column that rowfall creates: `bool`, `int8` … `int256`, `uint8` … `uint256`, `float32`, `float64`,
+    /// `decimal(digits,scale)`, `string`, `uuid`, `date`, `time(digits)`, `timestamp(digits)`, `json`, `ipv4`, `ipv6`, or a type of the database's own.
     /// Default: what a sample of records shows.
     #[serde(rename = "type")]
     pub(super) type_text: Option<String>,

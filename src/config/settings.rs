@@ -103,6 +103,8 @@ pub struct Route {
     pub create: bool,
     /// What to do with a field for which the table has no column.
     pub unknown_fields: UnknownFields,
+    /// What to do with null, or nothing, for a column that takes neither.
+    pub null: NullPolicy,
     /// What the file says about single columns, in the file's order; each column once.
     pub columns: Vec<ColumnSettings>,
     /// How the database should keep a table that rowfall creates.
@@ -110,12 +112,23 @@ pub struct Route {
 }
 
 /// What to do with a field for which the table has no column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownFields {
     /// The record is bad.
     Error,
     /// The field is left out.
     Ignore,
+    /// All such fields go into this column, as one JSON object.
+    Column(String),
+}
+
+/// What to do with null for a column that cannot be null, and with nothing for one that has no DEFAULT either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NullPolicy {
+    /// The record is bad.
+    Error,
+    /// The column gets its DEFAULT, or its type's own.
+    Default,
 }
 
 /// What the file says about one column of the table.

@@ -88,6 +88,7 @@ fn the_example_of_the_reference_loads() {
             table: TableName { schema: None, name: "customers".to_owned() },
             create: true,
             unknown_fields: UnknownFields::Error,
+            null: NullPolicy::Error,
             columns: Vec::new(),
             storage: Storage::default(),
         },
@@ -96,6 +97,7 @@ fn the_example_of_the_reference_loads() {
             table: TableName { schema: None, name: "orders".to_owned() },
             create: true,
             unknown_fields: UnknownFields::Ignore,
+            null: NullPolicy::Error,
             columns: vec![
                 column("id", "id", Some("int64"), true, false),
                 column("amount", "amt", Some("decimal(18,2)"), false, false),

@@ -1,14 +1,15 @@
 //! One value into one column, whatever the format: exactly, or refused.
 
-use ethnum::I256;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use rowfall_dialects::contract::{Column, LogicalType, Mark, Values};
 
-use super::program::ColumnRule;
+use super::program::ValueRule;
 use super::{decimal, time};
 
 /// A column that awaits the value of the next row.
 pub(super) struct Cell<'a> {
-    pub(super) rule: &'a ColumnRule,
+    pub(super) rule: &'a ValueRule,
     pub(super) column: &'a mut Column,
 }
 
@@ -25,6 +26,14 @@ pub(super) enum Misfit {
     Form(&'static str),
     /// Null, and the column takes none.
     Null,
+    /// A part of a nested value does not fit: where, what it takes, and why.
+    Within(String, String, Box<Misfit>),
+    /// An enum has no such name or number.
+    Unknown,
+    /// A struct's part that the value lacks, or that the struct lacks.
+    Part(String),
+    /// The text is longer than the column's values.
+    Length,
     /// The value's own text is needed to write it exactly: read the record again with it.
     NeedsText,
 }
@@ -35,7 +44,7 @@ const FRACTION: &str = "a number with a fraction";
 impl Cell<'_> {
     #[inline]
     pub(super) fn null(self) -> Result<(), Misfit> {
-        if !self.rule.table_column.nullable {
+        if !self.rule.nullable {
             return Err(Misfit::Null);
         }
         self.column.push_mark(Mark::Null);
@@ -43,7 +52,7 @@ impl Cell<'_> {
     }
 
     pub(super) fn boolean(self, value: bool) -> Result<(), Misfit> {
-        match (self.rule.logical, &mut self.column.values) {
+        match (&self.rule.logical, &mut self.column.values) {
             (LogicalType::String, Values::Text(text)) => text.push(if value { "true" } else { "false" }),
             (LogicalType::Bool, Values::Bool(v)) => v.push(value.into()),
             (LogicalType::Int8, Values::Int8(v)) => v.push(value.into()),
@@ -63,7 +72,8 @@ impl Cell<'_> {
                     Ok(())
                 }
                 Values::Float64(_) | Values::Text(_) => Err(Misfit::NeedsText),
-                _ if matches!(self.rule.logical, LogicalType::Uuid | LogicalType::Date) => Err(Misfit::Kind(NUMBER)),
+                _ if self.rule.takes_no_number() => Err(Misfit::Kind(NUMBER)),
+                _ if self.rule.needs_text() => Err(Misfit::NeedsText),
                 _ => Err(Misfit::Range),
             },
         }
@@ -75,7 +85,7 @@ impl Cell<'_> {
             values.push(T::try_from(value).map_err(|_| Misfit::Range)?);
             Ok(())
         }
-        match (self.rule.logical, &mut self.column.values) {
+        match (&self.rule.logical, &mut self.column.values) {
             (LogicalType::Int64, Values::Int64(v)) => {
                 v.push(value);
                 Ok(())
@@ -92,7 +102,7 @@ impl Cell<'_> {
                 v.push(value as f64);
                 Ok(())
             }
-            (LogicalType::Timestamp { .. }, Values::Int64(v)) => {
+            (LogicalType::Timestamp { .. } | LogicalType::Time { .. }, Values::Int64(v)) => {
                 in_range(self.rule, value)?;
                 v.push(value);
                 Ok(())
@@ -101,18 +111,23 @@ impl Cell<'_> {
                 v.push(u8::try_from(value).ok().filter(|v| *v <= 1).ok_or(Misfit::Range)?);
                 Ok(())
             }
-            (LogicalType::String | LogicalType::Float32 | LogicalType::Decimal { .. }, _) => Err(Misfit::NeedsText),
-            _ => Err(Misfit::Kind(NUMBER)),
+            (LogicalType::Enum(values), Values::Int16(v)) => {
+                let known = values.iter().find(|known| i64::from(known.number) == value).ok_or(Misfit::Unknown)?;
+                v.push(known.number);
+                Ok(())
+            }
+            _ if self.rule.takes_no_number() => Err(Misfit::Kind(NUMBER)),
+            _ => Err(Misfit::NeedsText),
         }
     }
 
     pub(super) fn float(self, value: f64) -> Result<(), Misfit> {
-        match (self.rule.logical, &mut self.column.values) {
-            (LogicalType::Float64, Values::Float64(v)) => {
+        match &mut self.column.values {
+            Values::Float64(v) => {
                 v.push(value);
                 Ok(())
             }
-            (LogicalType::Uuid | LogicalType::Date | LogicalType::Bool, _) => Err(Misfit::Kind(FRACTION)),
+            _ if self.rule.takes_no_number() || self.rule.logical == LogicalType::Bool => Err(Misfit::Kind(FRACTION)),
             // Whether 1.0, 1e3 or 18446744073709551615.0 is an integer of the column is seen in its digits.
             _ => Err(Misfit::NeedsText),
         }
@@ -120,13 +135,16 @@ impl Cell<'_> {
 
     /// A number as it was written.
     pub(super) fn number(self, text: &str) -> Result<(), Misfit> {
-        match self.rule.logical {
-            LogicalType::String => {
-                let Values::Text(values) = &mut self.column.values else { return Err(Misfit::Kind(NUMBER)) };
+        match (&self.rule.logical, &mut self.column.values) {
+            (LogicalType::String, Values::Text(values)) => {
                 values.push(text);
                 Ok(())
             }
-            LogicalType::Uuid | LogicalType::Date => Err(Misfit::Kind(NUMBER)),
+            (LogicalType::Enum(_), _) => {
+                let number = text.parse().map_err(|_| Misfit::Unknown)?;
+                self.signed(number)
+            }
+            _ if self.rule.takes_no_number() => Err(Misfit::Kind(NUMBER)),
             _ => self.digits(text),
         }
     }
@@ -134,13 +152,41 @@ impl Cell<'_> {
     /// A string.
     #[inline]
     pub(super) fn text(self, text: &str) -> Result<(), Misfit> {
-        match (self.rule.logical, &mut self.column.values) {
+        match (&self.rule.logical, &mut self.column.values) {
             (LogicalType::String, Values::Text(values)) => {
                 values.push(text);
                 Ok(())
             }
+            (LogicalType::FixedString { bytes }, Values::Text(values)) => {
+                if text.len() > *bytes as usize {
+                    return Err(Misfit::Length);
+                }
+                values.push(text);
+                Ok(())
+            }
+            (LogicalType::Enum(known), Values::Int16(values)) => {
+                let known = known.iter().find(|known| known.name == text).ok_or(Misfit::Unknown)?;
+                values.push(known.number);
+                Ok(())
+            }
+            (LogicalType::Time { digits }, Values::Int64(values)) => {
+                let ticks = time::parse_time(text, *digits).map_err(|e| misfit_of_time(e, "a time, `12:34:56.789`"))?;
+                in_range(self.rule, ticks)?;
+                values.push(ticks);
+                Ok(())
+            }
+            (LogicalType::Ipv4, Values::UInt32(values)) => {
+                let address: Ipv4Addr = text.parse().map_err(|_| Misfit::Form("an IPv4 address"))?;
+                values.push(address.to_bits());
+                Ok(())
+            }
+            (LogicalType::Ipv6, Values::Uuid(values)) => {
+                let address: Ipv6Addr = text.parse().map_err(|_| Misfit::Form("an IPv6 address"))?;
+                values.push(address.octets());
+                Ok(())
+            }
             (LogicalType::Timestamp { digits }, Values::Int64(values)) => {
-                let ticks = time::parse_timestamp(text, digits, &self.rule.zone)
+                let ticks = time::parse_timestamp(text, *digits, &self.rule.zone)
                     .map_err(|e| misfit_of_time(e, "an ISO 8601 time, `2024-02-29T12:34:56.789Z`"))?;
                 in_range(self.rule, ticks)?;
                 values.push(ticks);
@@ -157,7 +203,7 @@ impl Cell<'_> {
                 values.push(uuid.into_bytes());
                 Ok(())
             }
-            (LogicalType::Bool, _) => Err(Misfit::Kind("a string")),
+            (LogicalType::Bool | LogicalType::Json, _) => Err(Misfit::Kind("a string")),
             // 64-bit numbers and decimals are often quoted, since JavaScript would round them.
             _ => self.digits(text),
         }
@@ -165,47 +211,78 @@ impl Cell<'_> {
 
     /// A nested object or array, as it was written.
     pub(super) fn nested(self, json: &str, kind: &'static str) -> Result<(), Misfit> {
-        match &mut self.column.values {
-            Values::Text(values) => {
-                values.push(json);
-                Ok(())
-            }
-            _ => Err(Misfit::Kind(kind)),
-        }
-    }
-
-    fn digits(self, text: &str) -> Result<(), Misfit> {
-        match &mut self.column.values {
-            Values::Float64(v) => v.push(parse_float(text, f64::is_infinite)?),
-            Values::Float32(v) => v.push(parse_float(text, f32::is_infinite)?),
-            values => {
-                let (precision, scale) = match self.rule.logical {
-                    LogicalType::Decimal { precision, scale } => (precision, scale),
-                    // Enough for every integer of 64 bits; the conversion below finds what is beyond the column.
-                    _ => (20, 0),
-                };
-                let number = decimal::parse(text, precision, scale).map_err(|e| match e {
-                    decimal::DecimalError::Syntax => Misfit::Form("a number"),
-                    decimal::DecimalError::TooPrecise => Misfit::Precision,
-                    decimal::DecimalError::TooLarge => Misfit::Range,
-                })?;
-                push_integer(values, number)?;
-                if let (LogicalType::Timestamp { .. }, Values::Int64(v)) = (self.rule.logical, values) {
-                    in_range(self.rule, v.last().copied().unwrap_or_default())?;
-                }
-            }
+        match (&self.rule.logical, &mut self.column.values) {
+            (LogicalType::String, Values::Text(values)) => values.push(json),
+            (LogicalType::Json, Values::Text(values)) if json.starts_with('{') => values.push(json),
+            _ => return Err(Misfit::Kind(kind)),
         }
         Ok(())
     }
+
+    fn digits(self, text: &str) -> Result<(), Misfit> {
+        let (precision, scale) = match (&self.rule.logical, &mut self.column.values) {
+            (_, Values::Float64(v)) => {
+                v.push(parse_float(text, f64::is_infinite)?);
+                return Ok(());
+            }
+            (_, Values::Float32(v)) => {
+                v.push(parse_float(text, f32::is_infinite)?);
+                return Ok(());
+            }
+            (LogicalType::Decimal { precision, scale }, _) => (*precision, *scale),
+            // Enough for every integer of 256 bits; the conversion below finds what is beyond the column.
+            _ => (78, 0),
+        };
+        let number = decimal::parse(text, precision, scale).map_err(|e| match e {
+            decimal::DecimalError::Syntax => Misfit::Form("a number"),
+            decimal::DecimalError::TooPrecise => Misfit::Precision,
+            decimal::DecimalError::TooLarge => Misfit::Range,
+        })?;
+        if let LogicalType::UInt256 = self.rule.logical {
+            let Values::Int256(v) = &mut self.column.values else { return Err(Misfit::Kind(NUMBER)) };
+            v.push(number.unsigned().ok_or(Misfit::Range)?.to_le_bytes());
+            return Ok(());
+        }
+        push_integer(&mut self.column.values, number)?;
+        match (&self.rule.range, &self.column.values) {
+            (Some(_), Values::Int64(v)) => in_range(self.rule, v.last().copied().unwrap_or_default()),
+            _ => Ok(()),
+        }
+    }
 }
 
-fn push_integer(values: &mut Values, number: I256) -> Result<(), Misfit> {
-    fn fit<T: TryFrom<I256>>(values: &mut Vec<T>, number: I256) -> Result<(), Misfit> {
+impl ValueRule {
+    /// Whether no number, however it is written, is a value of this type.
+    fn takes_no_number(&self) -> bool {
+        use LogicalType as T;
+        matches!(
+            self.logical,
+            T::Uuid
+                | T::Date
+                | T::FixedString { .. }
+                | T::Ipv4
+                | T::Ipv6
+                | T::Json
+                | T::List(_)
+                | T::Map(_)
+                | T::Struct(_)
+        )
+    }
+}
+
+fn push_integer(values: &mut Values, number: decimal::Integer) -> Result<(), Misfit> {
+    fn fit<T: TryFrom<i128>>(values: &mut Vec<T>, number: decimal::Integer) -> Result<(), Misfit> {
+        let number = number.signed().and_then(|number| i128::try_from(number).ok()).ok_or(Misfit::Range)?;
         values.push(T::try_from(number).map_err(|_| Misfit::Range)?);
         Ok(())
     }
     match values {
-        Values::Bool(v) => v.push(u8::try_from(number).ok().filter(|v| *v <= 1).ok_or(Misfit::Range)?),
+        Values::Bool(v) => {
+            fit(v, number)?;
+            if v.last().is_some_and(|v| *v > 1) {
+                return Err(Misfit::Range);
+            }
+        }
         Values::Int8(v) => fit(v, number)?,
         Values::Int16(v) => fit(v, number)?,
         Values::Int32(v) => fit(v, number)?,
@@ -215,10 +292,12 @@ fn push_integer(values: &mut Values, number: I256) -> Result<(), Misfit> {
         Values::UInt32(v) => fit(v, number)?,
         Values::UInt64(v) => fit(v, number)?,
         Values::Int128(v) => fit(v, number)?,
-        Values::Int256(v) => v.push(number.to_le_bytes()),
-        Values::Float32(_) | Values::Float64(_) | Values::Uuid(_) | Values::Text(_) => {
-            return Err(Misfit::Kind(NUMBER));
+        Values::UInt128(v) => {
+            let number = number.unsigned().and_then(|number| u128::try_from(number).ok());
+            v.push(number.ok_or(Misfit::Range)?);
         }
+        Values::Int256(v) => v.push(number.signed().ok_or(Misfit::Range)?.to_le_bytes()),
+        _ => return Err(Misfit::Kind(NUMBER)),
     }
     Ok(())
 }
@@ -232,8 +311,8 @@ fn parse_float<T: std::str::FromStr + Copy>(text: &str, infinite: fn(T) -> bool)
     Ok(value)
 }
 
-fn in_range(rule: &ColumnRule, value: i64) -> Result<(), Misfit> {
-    match &rule.table_column.range {
+fn in_range(rule: &ValueRule, value: i64) -> Result<(), Misfit> {
+    match &rule.range {
         Some(range) if !range.contains(&value) => Err(Misfit::Range),
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! Exact decimals from the text of a number.
 
-use ethnum::I256;
+use ethnum::{I256, U256};
 
 /// Why a text is no decimal of the wanted precision and scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +13,33 @@ pub(crate) enum DecimalError {
     TooLarge,
 }
 
-/// Reads `[+-]digits[.digits][e[+-]digits]` as an integer count of 10^−`scale`, exactly or not at all.
-pub(crate) fn parse(text: &str, precision: u8, scale: u8) -> Result<I256, DecimalError> {
+/// An integer of at most 256 bits and a sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Integer {
+    negative: bool,
+    magnitude: U256,
+}
+
+impl Integer {
+    /// As a signed number of 256 bits, if it is one.
+    pub(crate) fn signed(self) -> Option<I256> {
+        match (self.negative, I256::try_from(self.magnitude)) {
+            (false, Ok(value)) => Some(value),
+            (true, Ok(value)) => Some(-value),
+            (true, Err(_)) if self.magnitude == U256::ONE << 255 => Some(I256::MIN),
+            (_, Err(_)) => None,
+        }
+    }
+
+    /// As an unsigned number of 256 bits, if it is one.
+    pub(crate) fn unsigned(self) -> Option<U256> {
+        (!self.negative || self.magnitude == U256::ZERO).then_some(self.magnitude)
+    }
+}
+
+/// Reads `[+-]digits[.digits][e[+-]digits]` as an integer count of 10^−`scale` with at most `precision` digits, exactly or
+/// not at all.
+pub(crate) fn parse(text: &str, precision: u8, scale: u8) -> Result<Integer, DecimalError> {
     let bytes = text.as_bytes();
     let (negative, bytes) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -51,8 +76,7 @@ pub(crate) fn parse(text: &str, precision: u8, scale: u8) -> Result<I256, Decima
             digits.push(0, precision)?;
         }
     }
-    let value = digits.value();
-    Ok(if negative { -value } else { value })
+    Ok(Integer { negative, magnitude: digits.value() })
 }
 
 fn parse_exponent(bytes: &[u8]) -> Result<i64, DecimalError> {
@@ -69,7 +93,7 @@ fn parse_exponent(bytes: &[u8]) -> Result<i64, DecimalError> {
 /// Digits as they come: in 64 bits while they fit, which is nearly always.
 struct Digits {
     small: u64,
-    large: Option<I256>,
+    large: Option<U256>,
     significant: u8,
 }
 
@@ -85,14 +109,17 @@ impl Digits {
         }
         match &mut self.large {
             None if self.significant < 19 => self.small = self.small * 10 + u64::from(digit),
-            None => self.large = Some(I256::from(self.small) * 10 + I256::from(digit)),
-            Some(large) => *large = *large * 10 + I256::from(digit),
+            None => self.large = Some(U256::from(self.small) * 10 + U256::from(digit)),
+            Some(large) => {
+                let more = large.checked_mul(U256::new(10)).and_then(|large| large.checked_add(U256::from(digit)));
+                *large = more.ok_or(DecimalError::TooLarge)?;
+            }
         }
         Ok(())
     }
 
-    fn value(&self) -> I256 {
-        self.large.unwrap_or_else(|| I256::from(self.small))
+    fn value(&self) -> U256 {
+        self.large.unwrap_or_else(|| U256::from(self.small))
     }
 }
 
@@ -102,7 +129,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn ok(text: &str, precision: u8, scale: u8) -> String {
-        parse(text, precision, scale).map_or_else(|e| format!("{e:?}"), |v| v.to_string())
+        let signed = |v: Integer| v.signed().map_or_else(|| v.magnitude.to_string(), |v| v.to_string());
+        parse(text, precision, scale).map_or_else(|e| format!("{e:?}"), signed)
     }
 
     #[test]
@@ -123,6 +151,10 @@ mod tests {
         let nines = "9".repeat(76);
         assert_eq!(ok(&nines, 76, 0), nines);
         assert_eq!(ok(&format!("-{nines}"), 76, 0), format!("-{nines}"));
+        let largest = U256::MAX.to_string();
+        assert_eq!(ok(&largest, 78, 0), largest);
+        assert_eq!(ok(&"9".repeat(78), 78, 0), "TooLarge");
+        assert_eq!(ok(&I256::MIN.to_string(), 78, 0), I256::MIN.to_string());
         for text in ["", "-", ".", "1.2.3", "1e", "e1", "0x1", "1 ", "NaN", "١"] {
             assert_eq!(ok(text, 9, 2), "Syntax", "{text:?}");
         }
@@ -135,7 +167,7 @@ mod tests {
             let padded = format!("{digits:0>width$}", width = usize::from(scale) + 1);
             let (whole, fraction) = padded.split_at(padded.len() - usize::from(scale));
             let text = format!("{}{whole}.{fraction}0", if value < 0 { "-" } else { "" });
-            prop_assert_eq!(parse(&text, 76, scale), Ok(I256::from(value)));
+            prop_assert_eq!(parse(&text, 76, scale).map(Integer::signed), Ok(Some(I256::from(value))));
         }
     }
 }

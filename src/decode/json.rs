@@ -8,14 +8,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use rowfall_dialects::contract::{Column, LogicalType};
+use rowfall_dialects::contract::{Column, LogicalType, Mark, Values, Variant};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::BadRecord;
 use super::cell::{Cell, Misfit};
-use super::program::{ColumnRule, Program};
-use crate::config::UnknownFields;
+use super::nested;
+use super::program::{ColumnRule, Program, Unknown};
 
 /// Runs a [`Program`] over JSON records. One per worker.
 #[derive(Debug)]
@@ -26,16 +26,18 @@ pub struct Decoder {
     by_text: Box<[bool]>,
     /// The same, for every column: the second and last attempt on what the parser refuses.
     all: Box<[bool]>,
+    /// The fields of the record that have no column, where they are collected: members of an object, being written.
+    rest: String,
 }
 
 impl Decoder {
     /// A decoder for this program.
     #[must_use]
     pub fn new(program: Arc<Program>) -> Self {
-        let needs_text = |c: &ColumnRule| matches!(c.logical, LogicalType::Decimal { .. } | LogicalType::Float32);
+        let needs_text = |c: &ColumnRule| c.value.needs_text();
         let by_text = program.columns.iter().map(needs_text).collect();
         let all = vec![true; program.columns.len()].into();
-        Self { program, by_text, all }
+        Self { program, by_text, all, rest: String::new() }
     }
 
     /// The program that it runs.
@@ -63,7 +65,9 @@ impl Decoder {
         let mut all_by_text = false;
         loop {
             let by_text = if all_by_text { &*self.all } else { &*self.by_text };
-            let mut run = Run { program: &self.program, text, by_text, columns, row, failure: None };
+            let mut run =
+                Run { program: &self.program, text, by_text, columns, row, rest: &mut self.rest, failure: None };
+            run.rest.clear();
             let failure = match B::run(text, &mut run) {
                 Ok(filled) if filled == self.program.columns.len() => return Ok(()),
                 Ok(_) => match run.fill_absent() {
@@ -86,7 +90,7 @@ impl Decoder {
 }
 
 /// What a JSON library has to offer to the seed.
-trait Backend: Sized {
+pub(super) trait Backend: Sized {
     /// Runs over the whole text; the number of columns that were filled, or what is wrong with the syntax.
     fn run(text: &str, run: &mut Run<'_>) -> Result<usize, String>;
 
@@ -95,7 +99,18 @@ trait Backend: Sized {
 
     /// A JSON string as it is written, quotes included, to what it says.
     fn unquote(raw: &str) -> Option<Cow<'_, str>>;
+
+    /// Whether this is one JSON value and nothing else.
+    fn is_valid(text: &str) -> bool;
+
+    /// Hands on each element of an array as it is written. The array's syntax was seen to be right.
+    fn each_element(raw: &str, take: &mut dyn FnMut(&str) -> Result<(), Misfit>) -> Result<(), Misfit>;
+
+    /// Hands on each member of an object: its name, and its value as it is written.
+    fn each_member(raw: &str, take: &mut dyn FnMut(&str, &str) -> Result<(), Misfit>) -> Result<(), Misfit>;
 }
+
+const JSON: Misfit = Misfit::Form("JSON");
 
 struct Sonic;
 
@@ -118,15 +133,31 @@ impl Backend for Sonic {
             _ => sonic_rs::from_str::<String>(raw).ok().map(Cow::Owned),
         }
     }
+
+    fn is_valid(text: &str) -> bool {
+        sonic_rs::from_str::<IgnoredAny>(text).is_ok()
+    }
+
+    fn each_element(raw: &str, take: &mut dyn FnMut(&str) -> Result<(), Misfit>) -> Result<(), Misfit> {
+        sonic_rs::to_array_iter(raw).try_for_each(|element| take(element.map_err(|_| JSON)?.as_raw_str()))
+    }
+
+    fn each_member(raw: &str, take: &mut dyn FnMut(&str, &str) -> Result<(), Misfit>) -> Result<(), Misfit> {
+        sonic_rs::to_object_iter(raw).try_for_each(|member| {
+            let (name, value) = member.map_err(|_| JSON)?;
+            take(&name, value.as_raw_str())
+        })
+    }
 }
 
 /// One record on its way into the columns.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     program: &'a Program,
     text: &'a str,
     by_text: &'a [bool],
     columns: &'a mut [Column],
     row: usize,
+    rest: &'a mut String,
     failure: Option<Failure>,
 }
 
@@ -153,7 +184,7 @@ impl Run<'_> {
     /// Whether a zero for this column may have been written as −0, which sonic-rs reads as 0.
     #[inline]
     fn may_be_minus_zero(&self, column: usize) -> bool {
-        self.program.columns[column].logical == LogicalType::Float64
+        self.program.columns[column].value.logical == LogicalType::Float64
             && self.text.as_bytes().windows(3).any(|w| w[..2] == *b"-0" && !w[2].is_ascii_digit())
     }
 
@@ -164,12 +195,26 @@ impl Run<'_> {
     }
 
     #[inline]
+    fn null<E: serde::de::Error>(&mut self, column: usize) -> Result<(), E> {
+        if self.program.columns[column].null_is_absent {
+            self.columns[column].push_mark(Mark::Absent);
+            return Ok(());
+        }
+        // A variant has a null of its own, which is no mark.
+        if let Values::Variant(variant) = &mut self.columns[column].values {
+            variant.kinds.push(Variant::NULL);
+            return Ok(());
+        }
+        self.put(column, |cell| cell.null())
+    }
+
+    #[inline]
     fn put<E: serde::de::Error>(
         &mut self,
         column: usize,
         put: impl FnOnce(Cell<'_>) -> Result<(), Misfit>,
     ) -> Result<(), E> {
-        let cell = Cell { rule: &self.program.columns[column], column: &mut self.columns[column] };
+        let cell = Cell { rule: &self.program.columns[column].value, column: &mut self.columns[column] };
         put(cell).map_err(|misfit| self.fail(Failure::Misfit(column, misfit)))
     }
 }
@@ -205,7 +250,7 @@ impl<'de, B: Backend> Visitor<'de> for Record<'_, '_, B> {
         let (mut expected, mut filled) = (0, 0);
         while let Some(field) = map.next_key_seed(Key { run, expected })? {
             let Some(field) = field else {
-                map.next_value::<IgnoredAny>()?;
+                map.next_value_seed(Rest::<B>(run, PhantomData))?;
                 continue;
             };
             expected = field + 1;
@@ -219,6 +264,17 @@ impl<'de, B: Backend> Visitor<'de> for Record<'_, '_, B> {
                     filled += 1;
                 }
             }
+        }
+        if let Unknown::Collected(column) = run.program.unknown {
+            let json = if run.rest.is_empty() {
+                "{}"
+            } else {
+                run.rest.push('}');
+                run.rest.as_str()
+            };
+            let cell = Cell { rule: &run.program.columns[column].value, column: &mut run.columns[column] };
+            cell.nested(json, "an object").map_err(|misfit| run.fail(Failure::Misfit(column, misfit)))?;
+            filled += 1;
         }
         Ok(filled)
     }
@@ -265,11 +321,35 @@ impl Visitor<'_> for Key<'_, '_> {
     #[inline]
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
         match self.run.program.field(name, self.expected) {
-            None if self.run.program.unknown_fields == UnknownFields::Error => {
-                Err(self.run.fail(Failure::Unknown(name.to_owned())))
-            }
-            field => Ok(field),
+            Some(field) => Ok(Some(field)),
+            None => match self.run.program.unknown {
+                Unknown::Refused => Err(self.run.fail(Failure::Unknown(name.to_owned()))),
+                Unknown::Ignored => Ok(None),
+                Unknown::Collected(_) => {
+                    let separator = if self.run.rest.is_empty() { '{' } else { ',' };
+                    self.run.rest.push(separator);
+                    self.run.rest.push_str(&serde_json::to_string(name).expect("a string can be written"));
+                    self.run.rest.push(':');
+                    Ok(None)
+                }
+            },
         }
+    }
+}
+
+/// The value of a field without a column: collected as it is written, or read over.
+struct Rest<'r, 'a, B>(&'r mut Run<'a>, PhantomData<B>);
+
+impl<'de, B: Backend> DeserializeSeed<'de> for Rest<'_, '_, B> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if matches!(self.0.program.unknown, Unknown::Collected(_)) {
+            self.0.rest.push_str(&B::raw(deserializer)?);
+        } else {
+            IgnoredAny::deserialize(deserializer)?;
+        }
+        Ok(())
     }
 }
 
@@ -286,18 +366,12 @@ impl<'de, B: Backend> DeserializeSeed<'de> for Value<'_, '_, B> {
         }
         let Self(run, column, _) = self;
         let raw = B::raw(deserializer)?;
-        match raw.as_bytes().first() {
-            Some(b'"') => {
-                let text = B::unquote(&raw).ok_or_else(|| D::Error::custom(""))?;
-                run.put(column, |cell| cell.text(&text))
-            }
-            Some(b'n') => run.put(column, |cell| cell.null()),
-            Some(b't') => run.put(column, |cell| cell.boolean(true)),
-            Some(b'f') => run.put(column, |cell| cell.boolean(false)),
-            Some(b'{') => run.put(column, |cell| cell.nested(&raw, "an object")),
-            Some(b'[') => run.put(column, |cell| cell.nested(&raw, "an array")),
-            _ => run.put(column, |cell| cell.number(&raw)),
+        if &*raw == "null" {
+            return run.null(column);
         }
+        let rule = &run.program.columns[column].value;
+        nested::put::<B>(rule, &mut run.columns[column], &raw)
+            .map_err(|misfit| run.fail(Failure::Misfit(column, misfit)))
     }
 }
 
@@ -339,7 +413,7 @@ impl<'de, B: Backend> Visitor<'de> for Value<'_, '_, B> {
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        self.0.put(self.1, |cell| cell.null())
+        self.0.null(self.1)
     }
 
     fn visit_map<M: MapAccess<'de>>(self, _: M) -> Result<(), M::Error> {
@@ -387,7 +461,7 @@ impl Failure {
             ),
             Self::Absent(column) => {
                 let rule = &program.columns[column];
-                let reason = if rule.table_column.nullable {
+                let reason = if rule.value.nullable {
                     "the record lacks the field, and null and the column's DEFAULT cannot be told apart"
                 } else {
                     "the record lacks the field, and the column is neither nullable nor has it a DEFAULT"
@@ -395,232 +469,37 @@ impl Failure {
                 of_column(
                     column,
                     reason.to_owned(),
-                    format!("alter the column, or set `columns.{}.drop: true`", rule.table_column.name),
+                    format!(
+                        "alter the column, set `null: default` for the topic, or `columns.{}.drop: true`",
+                        rule.table_column.name
+                    ),
                 )
             }
             Self::Misfit(column, misfit) => {
-                let logical = program.columns[column].logical;
-                let alter = "alter the column, or mend the producer".to_owned();
-                match misfit {
-                    Misfit::Kind(found) => of_column(column, format!("takes {logical}, the record has {found}"), alter),
-                    Misfit::Range => {
-                        of_column(column, format!("takes {logical}, the value is out of its range"), alter)
-                    }
-                    Misfit::Precision => {
-                        of_column(column, format!("takes {logical}, the value has more digits behind the point"), alter)
-                    }
-                    Misfit::Form(form) => of_column(column, format!("takes {logical}, the text is not {form}"), alter),
-                    Misfit::Null => of_column(column, "is not nullable, the record has null".to_owned(), alter),
-                    Misfit::NeedsText => of_column(column, format!("takes {logical}, the record has another"), alter),
-                }
+                let takes = program.columns[column].value.logical.to_string();
+                of_column(column, misfit.describe(&takes), "alter the column, or mend the producer".to_owned())
             }
+        }
+    }
+}
+
+impl Misfit {
+    /// What is wrong with a value of something that takes this.
+    fn describe(&self, takes: &str) -> String {
+        match self {
+            Self::Kind(found) => format!("takes {takes}, the record has {found}"),
+            Self::Range => format!("takes {takes}, the value is out of its range"),
+            Self::Precision => format!("takes {takes}, the value has more digits behind the point"),
+            Self::Form(form) => format!("takes {takes}, the text is not {form}"),
+            Self::Null => "is not nullable, the record has null".to_owned(),
+            Self::Unknown => format!("takes {takes}, which does not have the record's value"),
+            Self::Part(what) => format!("takes {takes}, the value {what}"),
+            Self::Length => format!("takes {takes}, the text is longer"),
+            Self::NeedsText => format!("takes {takes}, the record has another"),
+            Self::Within(place, takes, misfit) => format!("{place} {}", misfit.describe(takes)),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use rowfall_dialects::contract::{ColumnDefault, Mark, TableColumn, TableName, TableSchema, Values};
-
-    use crate::config::Route;
-
-    /// The oracle: the same seed over serde_json.
-    struct SerdeJson;
-
-    impl Backend for SerdeJson {
-        fn run(text: &str, run: &mut Run<'_>) -> Result<usize, String> {
-            let mut deserializer = serde_json::Deserializer::from_str(text);
-            let result = Record::<Self>(run, PhantomData).deserialize(&mut deserializer);
-            result
-                .and_then(|filled| deserializer.end().map(|()| filled))
-                .map_err(|_| "the value is not JSON".to_owned())
-        }
-
-        fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-            Ok(Cow::Borrowed(<&serde_json::value::RawValue>::deserialize(deserializer)?.get()))
-        }
-
-        fn unquote(raw: &str) -> Option<Cow<'_, str>> {
-            serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
-        }
-    }
-
-    fn column(name: &str, logical: &str, nullable: bool, default: ColumnDefault) -> TableColumn {
-        TableColumn {
-            name: name.to_owned(),
-            type_text: logical.to_uppercase(),
-            logical: Ok(logical.parse().expect("a type")),
-            nullable,
-            default,
-            range: None,
-            zone: None,
-        }
-    }
-
-    fn program(columns: Vec<TableColumn>, unknown_fields: UnknownFields) -> Arc<Program> {
-        let name = TableName::parse("shop.orders");
-        let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
-        let route = Route {
-            topic: "orders".to_owned(),
-            table: name,
-            create: false,
-            unknown_fields,
-            columns: Vec::new(),
-            storage: Default::default(),
-        };
-        Arc::new(Program::compile(&table, &route).expect("compiles"))
-    }
-
-    fn one(logical: &str) -> Arc<Program> {
-        program(vec![column("v", logical, true, ColumnDefault::None)], UnknownFields::Error)
-    }
-
-    /// What one value becomes in a column of this type, by both libraries, which must agree.
-    fn value(logical: &str, json: &str) -> String {
-        let program = one(logical);
-        let record = format!("{{\"v\":{json}}}");
-        type Decode = fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>;
-        let run = |decode: Decode| {
-            let mut columns = program.layout.empty_columns();
-            let mut decoder = Decoder::new(Arc::clone(&program));
-            match decode(&mut decoder, record.as_bytes(), &mut columns, 0) {
-                Err(bad) => {
-                    assert_eq!(columns, program.layout.empty_columns(), "a bad record leaves no trace");
-                    bad.reason
-                }
-                Ok(()) if columns[0].marks.get(0) == Mark::Null => "null".to_owned(),
-                Ok(()) => match &columns[0].values {
-                    Values::Text(text) => String::from_utf8_lossy(text.row(0)).into_owned(),
-                    Values::Int256(v) => ethnum::I256::from_le_bytes(v[0]).to_string(),
-                    values => format!("{values:?}").split_once('[').expect("a list").1.replace("])", ""),
-                },
-            }
-        };
-        let ours = run(Decoder::decode_with::<Sonic>);
-        let oracle = run(Decoder::decode_with::<SerdeJson>);
-        assert_eq!(ours.split(" (byte").next(), oracle.split(" (byte").next(), "{logical} {json}");
-        ours
-    }
-
-    #[test]
-    fn numbers_arrive_exactly_or_are_refused() {
-        assert_eq!(value("int64", "9007199254740993"), "9007199254740993");
-        assert_eq!(value("int64", "\"9007199254740993\""), "9007199254740993");
-        assert_eq!(value("int64", "-9223372036854775808"), "-9223372036854775808");
-        assert_eq!(value("int64", "9223372036854775808"), "takes int64, the value is out of its range");
-        assert_eq!(value("uint64", "18446744073709551615"), "18446744073709551615");
-        assert_eq!(value("uint64", "18446744073709551616"), "takes uint64, the value is out of its range");
-        assert_eq!(value("uint8", "-1"), "takes uint8, the value is out of its range");
-        assert_eq!(value("int8", "128"), "takes int8, the value is out of its range");
-        assert_eq!(value("int32", "1.0"), "1");
-        assert_eq!(value("int32", "1e3"), "1000");
-        assert_eq!(value("int32", "1.5"), "takes int32, the value has more digits behind the point");
-        assert_eq!(value("int32", "true"), "takes int32, the record has a boolean");
-        assert_eq!(value("int32", "\"x\""), "takes int32, the text is not a number");
-        assert_eq!(value("float64", "0.1"), "0.1");
-        assert_eq!(value("float64", "0"), "0.0");
-        assert_eq!(value("float64", "-0"), "-0.0");
-        assert_eq!(value("float64", "-0.0"), "-0.0");
-        assert_eq!(value("int64", "-0"), "0");
-        assert_eq!(value("float64", "1e400"), "takes float64, the value is out of its range");
-        assert_eq!(value("float32", "16777217.000000001"), "16777218.0");
-        assert_eq!(value("float32", "1e39"), "takes float32, the value is out of its range");
-        assert_eq!(value("decimal(9,2)", "12.30"), "1230");
-        assert_eq!(value("decimal(9,2)", "\"-12.3\""), "-1230");
-        assert_eq!(value("decimal(9,2)", "0.005"), "takes decimal(9,2), the value has more digits behind the point");
-        let digits = "7".repeat(76);
-        assert_eq!(value("decimal(76,0)", &digits), digits);
-        assert_eq!(value("bool", "true"), "1");
-        assert_eq!(value("bool", "0"), "0");
-        assert_eq!(value("bool", "2"), "takes bool, the value is out of its range");
-    }
-
-    #[test]
-    fn texts_keep_what_was_written() {
-        assert_eq!(value("string", r#""grüß \"Gott\" \ud83d\ude00\u0000""#), "grüß \"Gott\" 😀\0");
-        assert_eq!(value("string", "1.10"), "1.10");
-        assert_eq!(value("string", "123456789012345678901234567890"), "123456789012345678901234567890");
-        assert_eq!(value("string", r#"{"a": [1, 2.50]}"#), r#"{"a": [1, 2.50]}"#);
-        assert_eq!(value("string", "false"), "false");
-        assert_eq!(value("string", "null"), "null");
-        assert_eq!(value("string", "1e400"), "1e400");
-        assert!(value("string", r#""\ud800""#).starts_with("the value is not JSON"));
-    }
-
-    #[test]
-    fn times_and_uuids() {
-        assert_eq!(value("timestamp(3)", "\"2024-02-29T12:34:56.789Z\""), "1709210096789");
-        assert_eq!(value("timestamp(3)", "1709210096789"), "1709210096789");
-        assert_eq!(
-            value("timestamp(3)", "\"2024-02-29T12:34:56.7891Z\""),
-            "takes timestamp(3), the value has more digits behind the point"
-        );
-        assert_eq!(value("date", "\"2024-02-29\""), "19782");
-        assert_eq!(value("date", "19782"), "takes date, the record has a number");
-        assert_eq!(value("uuid", "\"00000000-0000-0000-0000-000000000001\"").matches('0').count(), 15);
-        assert_eq!(value("uuid", "\"x\""), "takes uuid, the text is not a UUID");
-    }
-
-    #[test]
-    fn what_a_record_may_lack() {
-        let program = program(
-            vec![
-                column("id", "int64", false, ColumnDefault::None),
-                column("note", "string", true, ColumnDefault::None),
-                column("at", "int64", false, ColumnDefault::Expression),
-            ],
-            UnknownFields::Error,
-        );
-        let mut decoder = Decoder::new(Arc::clone(&program));
-        let mut columns = program.layout.empty_columns();
-        let mut decode =
-            |json: &str, row| decoder.decode(json.as_bytes(), &mut columns, row).map_err(|b| b.to_string());
-        assert_eq!(decode(r#"{"id":1}"#, 0), Ok(()));
-        assert_eq!(decode(r#" {"at":7,"note":"x","id":2} "#, 1), Ok(()));
-        let error = |json: &str, expected: &str, decode: &mut dyn FnMut(&str, usize) -> Result<(), String>| {
-            assert_eq!(decode(json, 2), Err(expected.to_owned()));
-        };
-        error(
-            r#"{"note":"x"}"#,
-            "column `id` INT64: the record lacks the field, and the column is neither nullable nor has it a DEFAULT",
-            &mut decode,
-        );
-        error(r#"{"id":null}"#, "column `id` INT64: is not nullable, the record has null", &mut decode);
-        error(r#"{"id":1,"idd":2}"#, "field `idd`: the table has no column for it", &mut decode);
-        error(r#"{"id":1,"id":2}"#, "column `id` INT64: the record has the field twice", &mut decode);
-        error(r#"[1]"#, "the value is an array, not an object", &mut decode);
-        error(r#""#, "the value is not JSON (byte 0)", &mut decode);
-        error(r#"{"id":1} x"#, "the value is not JSON (byte 9)", &mut decode);
-        assert_eq!(columns.iter().map(Column::len).collect::<Vec<_>>(), [2, 2, 2]);
-        assert_eq!((columns[1].marks.get(0), columns[2].marks.get(0)), (Mark::Null, Mark::Absent));
-        assert_eq!((columns[1].marks.get(1), columns[2].marks.get(1)), (Mark::Value, Mark::Value));
-    }
-
-    proptest! {
-        #[test]
-        fn both_libraries_agree_on_any_number(integer in any::<i128>(), float in any::<f64>(), kind in 0usize..8) {
-            let logical = ["int64", "uint64", "int8", "float64", "float32", "string", "decimal(38,4)", "timestamp(9)"];
-            value(logical[kind], &integer.to_string());
-            if float.is_finite() {
-                value(logical[kind], &float.to_string());
-                value(logical[kind], &format!("{float:e}"));
-            }
-        }
-
-        #[test]
-        fn both_libraries_agree_on_any_text(text in any::<String>()) {
-            prop_assert_eq!(value("string", &serde_json::to_string(&text).expect("serializes")), text);
-        }
-
-        #[test]
-        fn garbage_never_panics_and_leaves_no_trace(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let program = one("string");
-            let mut columns = program.layout.empty_columns();
-            if Decoder::new(Arc::clone(&program)).decode(&bytes, &mut columns, 0).is_err() {
-                prop_assert_eq!(columns, program.layout.empty_columns());
-            }
-        }
-    }
-}
+mod tests;

@@ -2,12 +2,14 @@
 //!
 //! - [`Program`]: what to do with each field, compiled once from the table and the route
 //! - [`Decoder`]: runs it over records; a bad record leaves no trace in the columns
-//! - `json`: the format's own part; `cell`: one value into one column, whatever the format
+//! - `json`: the format's own part, `nested` its values inside values; `cell`: one value into one column, whatever the
+//!   format
 //! - `decimal`, `time`: exact numbers and instants from text
 
 mod cell;
 mod decimal;
 mod json;
+mod nested;
 mod program;
 mod time;
 

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, Mark, TableColumn, TableSchema};
+use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, Mark, TableColumn, TableSchema, ValueType};
 
-use crate::config::{ColumnSettings, Route, UnknownFields};
+use crate::config::{ColumnSettings, NullPolicy, Route, UnknownFields};
 
 /// What to do with each field of a record, for one table as it was described; compiled once, shared by all workers.
 #[derive(Debug)]
@@ -18,7 +19,17 @@ pub struct Program {
     /// behind the last one is tried first.
     pub(super) fields: Vec<FieldRule>,
     by_name: HashMap<Box<str>, usize>,
-    pub(super) unknown_fields: UnknownFields,
+    /// What to do with the others.
+    pub(super) unknown: Unknown,
+}
+
+/// What becomes of a field that the program does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    Refused,
+    Ignored,
+    /// All of them go into this column, an index into `Program::columns`, as one JSON object.
+    Collected(usize),
 }
 
 #[derive(Debug)]
@@ -32,11 +43,23 @@ pub(super) struct FieldRule {
 #[derive(Debug)]
 pub(super) struct ColumnRule {
     pub(super) field: Box<str>,
-    pub(super) logical: LogicalType,
+    pub(super) value: ValueRule,
     pub(super) table_column: TableColumn,
     /// What to mark when the record lacks the field; none: such a record is bad.
     pub(super) when_absent: Option<Mark>,
+    /// Whether null counts as a field that the record lacks.
+    pub(super) null_is_absent: bool,
+}
+
+/// How one value gets into a column, or into a part of one.
+#[derive(Debug)]
+pub(super) struct ValueRule {
+    pub(super) logical: LogicalType,
+    pub(super) nullable: bool,
+    pub(super) range: Option<RangeInclusive<i64>>,
     pub(super) zone: TimeZone,
+    /// Of a list its element; of a map its key and its value; of a struct its parts; of a variant its types.
+    pub(super) parts: Vec<ValueRule>,
 }
 
 /// A column that the route would fill but that rowfall cannot write, found before the first row.
@@ -78,6 +101,10 @@ impl Program {
             })
             .collect();
         let (mut targets, mut columns, mut fields) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unknown = match &route.unknown_fields {
+            UnknownFields::Ignore => Unknown::Ignored,
+            UnknownFields::Error | UnknownFields::Column(_) => Unknown::Refused,
+        };
         for (index, column) in table.columns.iter().enumerate() {
             if column.default == ColumnDefault::Generated {
                 continue;
@@ -88,7 +115,20 @@ impl Program {
                 fields.push(FieldRule { name, column: None });
                 continue;
             }
-            match ColumnRule::new(column, name.clone()) {
+            match ColumnRule::new(column, name.clone(), route.null) {
+                Ok(rule) if matches!(&route.unknown_fields, UnknownFields::Column(rest) if *rest == column.name) => {
+                    if !matches!(rule.value.logical, LogicalType::String | LogicalType::Json) {
+                        refused.push(RefusedColumn {
+                            column: column.name.clone(),
+                            type_text: column.type_text.clone(),
+                            reason: "`unknown_fields` names it, and it takes no JSON".to_owned(),
+                            hint: "make it a string or JSON column, or name another".to_owned(),
+                        });
+                    }
+                    unknown = Unknown::Collected(columns.len());
+                    targets.push(index);
+                    columns.push(rule);
+                }
                 Ok(rule) => {
                     fields.push(FieldRule { name, column: Some(columns.len()) });
                     targets.push(index);
@@ -96,6 +136,16 @@ impl Program {
                 }
                 Err(refusal) => refused.push(refusal),
             }
+        }
+        if let UnknownFields::Column(rest) = &route.unknown_fields
+            && !matches!(unknown, Unknown::Collected(_))
+        {
+            refused.push(RefusedColumn {
+                column: rest.clone(),
+                type_text: String::new(),
+                reason: format!("`unknown_fields` names it, and table {} has no such column to fill", table.name),
+                hint: "add a string or JSON column of that name, or say `error` or `ignore`".to_owned(),
+            });
         }
         // What is left out needs no column.
         let left_out = route.columns.iter().filter(|c| lacked(c) && c.drop);
@@ -113,7 +163,7 @@ impl Program {
         }
         let by_name = fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect();
         let layout = Arc::new(Layout { table: Arc::clone(table), targets: targets.into() });
-        Ok(Self { layout, columns, fields, by_name, unknown_fields: route.unknown_fields })
+        Ok(Self { layout, columns, fields, by_name, unknown })
     }
 
     /// The index of a field, trying `expected` first.
@@ -134,14 +184,22 @@ impl Program {
             };
             let column = &rule.table_column;
             let remark = match rule.when_absent {
+                Some(Mark::Absent) if column.default == ColumnDefault::None => {
+                    "its type's default where the record lacks it"
+                }
                 Some(Mark::Absent) => "DEFAULT where the record lacks it",
                 Some(_) => "null where the record lacks it",
-                None if column.nullable => "must be in the record: null and its DEFAULT cannot be told apart",
+                None if rule.value.nullable => "must be in the record: null and its DEFAULT cannot be told apart",
                 None => "must be in the record",
             };
             [field.name.to_string(), format!("{} {}", column.name, column.type_text), remark.to_owned()]
         };
-        self.fields.iter().map(row).collect()
+        let rest = match self.unknown {
+            Unknown::Collected(column) => Some(&self.columns[column].table_column),
+            _ => None,
+        };
+        let rest = rest.map(|c| ["…".to_owned(), format!("{} {}", c.name, c.type_text), "all other fields".to_owned()]);
+        self.fields.iter().map(row).chain(rest).collect()
     }
 
     /// Whether the route takes the field of this name, to a column or to be read over.
@@ -152,27 +210,64 @@ impl Program {
 }
 
 impl ColumnRule {
-    fn new(column: &TableColumn, field: Box<str>) -> Result<Self, RefusedColumn> {
+    fn new(column: &TableColumn, field: Box<str>, null: NullPolicy) -> Result<Self, RefusedColumn> {
         let refuse = |reason: String, hint: String| RefusedColumn {
             column: column.name.clone(),
             type_text: column.type_text.clone(),
             reason,
             hint,
         };
-        let logical = column.logical.clone().map_err(|reason| {
-            refuse(reason, format!("set `columns.{}.drop: true` to leave it to its default", column.name))
+        let value = column.value.as_ref().map_err(|reason| {
+            refuse(reason.clone(), format!("set `columns.{}.drop: true` to leave it to its default", column.name))
         })?;
-        let zone = match &column.zone {
-            None => TimeZone::UTC,
-            Some(name) => TimeZone::get(name).map_err(|_| {
-                refuse(format!("time zone {name} is unknown"), "give the column a zone of the IANA database".to_owned())
-            })?,
-        };
-        let when_absent = match (column.nullable, column.default) {
+        let value = ValueRule::new(value).map_err(|zone| {
+            refuse(format!("time zone {zone} is unknown"), "give the column a zone of the IANA database".to_owned())
+        })?;
+        let when_absent = match (value.nullable, column.default) {
             (true, ColumnDefault::None) => Some(Mark::Null),
             (false, ColumnDefault::Expression) => Some(Mark::Absent),
+            (false, _) if null == NullPolicy::Default => Some(Mark::Absent),
             _ => None,
         };
-        Ok(Self { field, logical, table_column: column.clone(), when_absent, zone })
+        let null_is_absent = !value.nullable && null == NullPolicy::Default;
+        Ok(Self { field, value, table_column: column.clone(), when_absent, null_is_absent })
+    }
+}
+
+impl ValueRule {
+    /// The rule for values of this type; the zone that is unknown, if one is.
+    fn new(value: &ValueType) -> Result<Self, String> {
+        let zone = match &value.zone {
+            None => TimeZone::UTC,
+            Some(name) => TimeZone::get(name).map_err(|_| name.clone())?,
+        };
+        let parts = match &value.logical {
+            LogicalType::List(element) => vec![Self::new(element)?],
+            LogicalType::Map(pair) => vec![Self::new(&pair.0)?, Self::new(&pair.1)?],
+            LogicalType::Struct(fields) => fields.iter().map(|f| Self::new(&f.value)).collect::<Result<_, _>>()?,
+            LogicalType::Variant(types) => types.iter().map(Self::new).collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        let ValueType { logical, nullable, range, .. } = value.clone();
+        Ok(Self { logical, nullable, range, zone, parts })
+    }
+
+    /// Whether a value must be read as text, since the parser's own numbers would not do.
+    pub(super) fn needs_text(&self) -> bool {
+        use LogicalType as T;
+        matches!(
+            self.logical,
+            T::Float32
+                | T::Decimal { .. }
+                | T::Int128
+                | T::Int256
+                | T::UInt128
+                | T::UInt256
+                | T::Json
+                | T::List(_)
+                | T::Map(_)
+                | T::Struct(_)
+                | T::Variant(_)
+        )
     }
 }

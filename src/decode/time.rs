@@ -73,6 +73,32 @@ pub(crate) fn parse_timestamp(text: &str, digits: u8, zone: &TimeZone) -> Result
         .ok_or(TimeError::OutOfRange)
 }
 
+/// `[-]h+:mm:ss[.fraction]` as ticks of 10^−`digits` seconds.
+pub(crate) fn parse_time(text: &str, digits: u8) -> Result<i64, TimeError> {
+    let bytes = text.as_bytes();
+    let (negative, bytes) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, bytes),
+    };
+    let colon = bytes.iter().position(|b| *b == b':').filter(|at| (1..=6).contains(at)).ok_or(TimeError::Syntax)?;
+    let (hours, rest) = bytes.split_at(colon);
+    if !hours.iter().all(u8::is_ascii_digit) {
+        return Err(TimeError::Syntax);
+    }
+    let hours = hours.iter().fold(0, |hours, digit| hours * 10 + i64::from(digit - b'0'));
+    let [b':', m1, m2, b':', s1, s2, rest @ ..] = rest else { return Err(TimeError::Syntax) };
+    let minute = two(*m1, *m2).filter(|m| *m < 60).ok_or(TimeError::Syntax)?;
+    let second = two(*s1, *s2).filter(|s| *s < 60).ok_or(TimeError::Syntax)?;
+    let fraction = match rest {
+        [] => 0,
+        [b'.', rest @ ..] if !rest.is_empty() && rest.iter().all(u8::is_ascii_digit) => fraction(rest, digits)?,
+        _ => return Err(TimeError::Syntax),
+    };
+    let seconds = hours * 3_600 + i64::from(minute * 60 + second);
+    let ticks = seconds.checked_mul(10i64.pow(u32::from(digits))).and_then(|ticks| ticks.checked_add(fraction));
+    ticks.map(|ticks| if negative { -ticks } else { ticks }).ok_or(TimeError::OutOfRange)
+}
+
 /// What a text is beyond a string, if it is so without doubt: a date, an instant that says its offset (with 3, 6 or 9
 /// digits, whichever holds it), a hyphenated UUID.
 #[must_use]
@@ -160,6 +186,17 @@ mod tests {
         let berlin = TimeZone::get("Europe/Berlin").expect("a zone of the bundled database");
         assert_eq!(parse_timestamp("2024-07-01 12:00:00", 0, &berlin), Ok(1_719_828_000));
         assert_eq!(parse_timestamp("2024-01-01 12:00:00", 0, &berlin), Ok(1_704_106_800));
+    }
+
+    #[test]
+    fn reads_times_of_day_and_spans() {
+        assert_eq!(parse_time("12:34:56", 0), Ok(45_296));
+        assert_eq!(parse_time("-999:59:59.5", 1), Ok(-35_999_995));
+        assert_eq!(parse_time("1:02:03.250", 2), Ok(372_325));
+        assert_eq!(parse_time("1:02:03.255", 2), Err(TimeError::TooPrecise));
+        for text in ["", "12:34", "12:60:00", ":00:00", "1:2:3", "12:34:56.", "a:00:00", "+1:00:00", "12:34:56Z"] {
+            assert_eq!(parse_time(text, 0), Err(TimeError::Syntax), "{text:?}");
+        }
     }
 
     #[test]
