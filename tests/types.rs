@@ -220,6 +220,7 @@ impl Kind {
                     r#"{"a":{"b":7},"c":[1,2]}"#,
                     r#"{"d":"x","e":9007199254740993,"f":null}"#,
                     r#"{"g":{"h":{"i":true}}}"#,
+                    r#"{"t":"2024-01-02T03:04:05Z","u":"2024-01-02"}"#,
                 ])
                 .to_owned(),
             Self::Point => random.one_of(&["[0,0]", "[1.5,-2.25]"]).to_owned(),
@@ -301,7 +302,8 @@ fn compare(clickhouse: &ClickHouse, connection: &Connection, runtime: &tokio::ru
     support::query(
         clickhouse,
         &format!(
-            "INSERT INTO {twin} SETTINGS date_time_input_format = 'basic', input_format_json_read_objects_as_strings = 1 \
+            "INSERT INTO {twin} SETTINGS date_time_input_format = 'basic', input_format_json_read_objects_as_strings = 1, \
+             input_format_try_infer_dates = 0, input_format_try_infer_datetimes = 0 \
              FORMAT JSONEachRow {values}"
         ),
     );

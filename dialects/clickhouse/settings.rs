@@ -14,6 +14,9 @@ pub(super) const PINNED: &[(&str, &str)] = &[
     // Columns are sent under their own types. Where one has changed since the table was described, the server would
     // cast, and cut what does not fit: 2³³+7 becomes 7. (LowCardinality and nullability are no conversions to it.)
     ("input_format_native_allow_types_conversion", "0"),
+    // Texts inside a JSON column stay texts: `2024-01-02T03:04:05Z` would be kept as a time and read back otherwise.
+    ("input_format_try_infer_dates", "0"),
+    ("input_format_try_infer_datetimes", "0"),
     // A column that is gone is an error, not silence.
     ("input_format_skip_unknown_fields", "0"),
 ];
