@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use rand::Rng;
-use rowfall_dialects::contract::{Advice, Block, Error, Session};
+use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableColumn};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
@@ -70,49 +70,43 @@ impl Lane {
             Some((unit, receiver))
         });
         units
-            .map(|unit| self.write_or_refuse(unit))
+            .map(|unit| self.finish(unit))
             .buffer_unordered(self.session.parallel_writes().max(1))
             .for_each(async |outcome| tell(outcome))
             .await;
     }
 
-    /// A unit of which nothing is told would hold up its partitions for ever.
-    async fn write_or_refuse(&self, unit: Unit) -> Outcome {
+    /// Writes a unit and says what became of it, whatever happens: a unit of which nothing is told would hold up its
+    /// partitions for ever.
+    async fn finish(&self, unit: Unit) -> Outcome {
         let spans = unit.spans.clone();
-        AssertUnwindSafe(self.write(unit)).catch_unwind().await.unwrap_or_else(|_| {
-            self.refuse(spans, Problem::new("writing it panicked", "this is a bug of rowfall's: please report it"))
-        })
+        let result = AssertUnwindSafe(self.write(unit)).catch_unwind().await.unwrap_or_else(|_| {
+            Err(Problem::new("writing it panicked", "this is a bug of rowfall's: please report it"))
+        });
+        match result {
+            Ok(Receipt { rows, bytes }) => Outcome::Written { spans, rows, bytes },
+            Err(why) => {
+                self.refused().extend(spans.iter().map(|span| Arc::clone(&span.owned)));
+                Outcome::Refused { spans, why }
+            }
+        }
     }
 
-    async fn write(&self, unit: Unit) -> Outcome {
-        let spans = unit.spans.clone();
-        if spans.iter().any(|span| self.refused().contains(&span.owned)) {
-            let why = Problem::new("it stands behind a batch that was refused", "");
-            return self.refuse(spans, why);
+    async fn write(&self, unit: Unit) -> Result<Receipt, Problem> {
+        if unit.spans.iter().any(|span| self.refused().contains(&span.owned)) {
+            return Err(Problem::new("it stands behind a batch that was refused", ""));
         }
-        let (mut rows, mut bytes) = (0, 0);
-        for block in &unit.blocks {
-            if block.rows == 0 {
-                continue;
-            }
-            match self.write_block(block).await {
-                Ok(receipt) => {
-                    rows += receipt.rows;
-                    bytes += receipt.bytes;
-                }
-                Err(error) => {
-                    let doing = format!("table {}, batch of {} rows", block.layout.table.name, block.rows);
-                    return self.refuse(spans, Problem::from(error).within(&doing));
-                }
-            }
+        let mut written = Receipt::default();
+        for block in unit.blocks.iter().filter(|block| block.rows > 0) {
+            let receipt = self.write_block(block).await.map_err(|error| {
+                let doing = format!("table {}, batch of {} rows", block.layout.table.name, block.rows);
+                Problem::from(error).within(&doing)
+            })?;
+            written.rows += receipt.rows;
+            written.bytes += receipt.bytes;
         }
         unit.give_back();
-        Outcome::Written { spans, rows, bytes }
-    }
-
-    fn refuse(&self, spans: Vec<Span>, why: Problem) -> Outcome {
-        self.refused().extend(spans.iter().map(|span| Arc::clone(&span.owned)));
-        Outcome::Refused { spans, why }
+        Ok(written)
     }
 
     fn refused(&self) -> std::sync::MutexGuard<'_, HashSet<Arc<Owned>>> {
@@ -124,7 +118,7 @@ impl Lane {
     }
 
     /// Tries until the database takes the block, or refuses it for good.
-    async fn write_block(&self, block: &Block) -> Result<rowfall_dialects::contract::Receipt, Error> {
+    async fn write_block(&self, block: &Block) -> Result<Receipt, Error> {
         let table = &block.layout.table;
         let (mut attempts, mut refreshed) = (0, false);
         loop {
@@ -158,7 +152,7 @@ impl Lane {
         let Some(now) = now else {
             return Err(Error::pause("the table was dropped").with_hint("create it again, then start rowfall again"));
         };
-        let same = |c: &rowfall_dialects::contract::TableColumn| now.columns.contains(c);
+        let same = |c: &TableColumn| now.columns.contains(c);
         if block.layout.columns().all(same) {
             return Ok(());
         }

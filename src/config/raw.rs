@@ -259,7 +259,8 @@ pub(super) struct RawColumn {
     /// The field's name in the record. Default: the column's name.
     pub(super) from: Option<String>,
     /// The type of a column that rowfall creates: `bool`, `int8` … `int256`, `uint8` … `uint256`, `float32`, `float64`,
-    /// `decimal(digits,scale)`, `string`, `uuid`, `date`, `time(digits)`, `timestamp(digits)`, `json`, `ipv4`, `ipv6`, or a type of the database's own.
+    /// `decimal(digits,scale)`, `string`, `uuid`, `date`, `time(digits)`, `timestamp(digits)`, `json`, `ipv4`, `ipv6`,
+    /// or a type of the database's own.
     /// Default: what a sample of records shows.
     #[serde(rename = "type")]
     pub(super) type_text: Option<String>,

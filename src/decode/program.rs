@@ -201,12 +201,6 @@ impl Program {
         let rest = rest.map(|c| ["…".to_owned(), format!("{} {}", c.name, c.type_text), "all other fields".to_owned()]);
         self.fields.iter().map(row).chain(rest).collect()
     }
-
-    /// Whether the route takes the field of this name, to a column or to be read over.
-    #[must_use]
-    pub fn knows_field(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
-    }
 }
 
 impl ColumnRule {

@@ -132,12 +132,6 @@ impl Consumer {
         self.client.context().events.lock().expect("no panic while held").pop_front()
     }
 
-    /// Whether anything has gone wrong on the way to the brokers, as librdkafka said it last.
-    #[must_use]
-    pub fn last_error(&self) -> Option<String> {
-        self.client.context().last_error.lock().expect("no panic while held").clone()
-    }
-
     /// The group's committed offsets of these partitions.
     ///
     /// # Errors

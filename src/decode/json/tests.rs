@@ -80,17 +80,11 @@ fn program(columns: Vec<TableColumn>, unknown_fields: UnknownFields) -> Arc<Prog
     Arc::new(Program::compile(&table, &route).expect("compiles"))
 }
 
-/// What one value becomes in a column of a nested type, or why it is refused; by both libraries, which must agree.
-fn nested_value(logical: &LogicalType, json: &str) -> String {
-    let any = TableColumn {
-        name: "v".to_owned(),
-        type_text: "T".to_owned(),
-        value: Ok(logical.clone().into()),
-        default: ColumnDefault::None,
-    };
-    let program = program(vec![any], UnknownFields::Error);
+/// What one value becomes in this column, as `show` shows it, or why it is refused; by both libraries, which must agree.
+fn decoded(column: TableColumn, json: &str, show: impl Fn(&Column) -> String) -> String {
+    let name = column.type_text.clone();
+    let program = program(vec![column], UnknownFields::Error);
     let record = format!("{{\"v\":{json}}}");
-    let show = |columns: &[Column]| format!("{:?}", columns[0].values);
     let run = |decode: Decode| {
         let mut columns = program.layout.empty_columns();
         let mut decoder = Decoder::new(Arc::clone(&program));
@@ -99,42 +93,38 @@ fn nested_value(logical: &LogicalType, json: &str) -> String {
                 assert_eq!(columns, program.layout.empty_columns(), "a bad record leaves no trace");
                 bad.reason
             }
-            Ok(()) => show(&columns),
+            Ok(()) => show(&columns[0]),
         }
     };
     let (ours, oracle) = (run(Decoder::decode_with::<Sonic>), run(Decoder::decode_with::<SerdeJson>));
-    assert_eq!(ours, oracle, "{logical} {json}");
+    // Where the syntax is wrong they point to different bytes.
+    assert_eq!(ours.split(" (byte").next(), oracle.split(" (byte").next(), "{name} {json}");
     ours
+}
+
+/// [`decoded`] in a column of a nested type.
+fn nested_value(logical: &LogicalType, json: &str) -> String {
+    let column = TableColumn {
+        name: "v".to_owned(),
+        type_text: logical.to_string(),
+        value: Ok(logical.clone().into()),
+        default: ColumnDefault::None,
+    };
+    decoded(column, json, |column| format!("{:?}", column.values))
+}
+
+/// [`decoded`] in a nullable column of a type with a name.
+fn value(logical: &str, json: &str) -> String {
+    decoded(column("v", logical, true, ColumnDefault::None), json, |column| match &column.values {
+        _ if column.marks.get(0) == Mark::Null => "null".to_owned(),
+        Values::Text(text) => String::from_utf8_lossy(text.row(0)).into_owned(),
+        Values::Int256(v) => ethnum::I256::from_le_bytes(v[0]).to_string(),
+        values => format!("{values:?}").split_once('[').expect("a list").1.replace("])", ""),
+    })
 }
 
 fn one(logical: &str) -> Arc<Program> {
     program(vec![column("v", logical, true, ColumnDefault::None)], UnknownFields::Error)
-}
-
-/// What one value becomes in a column of this type, by both libraries, which must agree.
-fn value(logical: &str, json: &str) -> String {
-    let program = one(logical);
-    let record = format!("{{\"v\":{json}}}");
-    let run = |decode: Decode| {
-        let mut columns = program.layout.empty_columns();
-        let mut decoder = Decoder::new(Arc::clone(&program));
-        match decode(&mut decoder, record.as_bytes(), &mut columns, 0) {
-            Err(bad) => {
-                assert_eq!(columns, program.layout.empty_columns(), "a bad record leaves no trace");
-                bad.reason
-            }
-            Ok(()) if columns[0].marks.get(0) == Mark::Null => "null".to_owned(),
-            Ok(()) => match &columns[0].values {
-                Values::Text(text) => String::from_utf8_lossy(text.row(0)).into_owned(),
-                Values::Int256(v) => ethnum::I256::from_le_bytes(v[0]).to_string(),
-                values => format!("{values:?}").split_once('[').expect("a list").1.replace("])", ""),
-            },
-        }
-    };
-    let ours = run(Decoder::decode_with::<Sonic>);
-    let oracle = run(Decoder::decode_with::<SerdeJson>);
-    assert_eq!(ours.split(" (byte").next(), oracle.split(" (byte").next(), "{logical} {json}");
-    ours
 }
 
 #[test]
