@@ -205,7 +205,7 @@ fn summarize(summary: &Summary, output: Output) -> Outcome {
     }
     if summary.unwritten {
         eprintln!(
-            "rowfall: the target did not take the last rows in time; their offsets are not committed, so the next run writes them again, and those that the target finishes by itself are there twice"
+            "rowfall: the target did not take the last rows in time; their offsets are not committed, the next run reads them again, and what the target finishes by itself is then there twice"
         );
     }
     if summary.stopped.is_empty() {
