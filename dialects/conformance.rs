@@ -143,24 +143,41 @@ impl Suite<'_> {
     }
 
     async fn leaves_absent_columns_to_the_database(&self) {
-        let columns = [("row", LogicalType::Int64, false), ("note", LogicalType::String, true)];
-        let spec = self.spec("defaults", &columns);
-        self.create(&spec).await;
-        let integer = ok("column_type(int64)", self.connection.grammar.column_type(&LogicalType::Int64));
-        let column = self.connection.grammar.quote("with default");
-        let quoted = self.quoted(&spec.name);
-        self.run_ddl(&format!("ALTER TABLE {quoted} ADD COLUMN {column} {integer} DEFAULT 7 NOT NULL")).await;
-        let table = self.describe(&spec.name).await;
-        let added = table.columns.last().expect("a column was added");
-        assert_eq!(added.default, ColumnDefault::Expression, "a column with DEFAULT 7 is described otherwise");
-        assert!(!takes(added).nullable, "a NOT NULL column is described as nullable");
-        let given = [Cell::Absent, Cell::Value("1".into()), Cell::Absent, Cell::Absent, Cell::Value("2".into())];
-        let row = |(row, cell): (usize, &Cell)| vec![Cell::Value(row.to_string()), Cell::Absent, cell.clone()];
+        let columns = [
+            ("row", LogicalType::Int64, false),
+            ("note", LogicalType::String, true),
+            ("seven", LogicalType::Int64, false),
+            ("eight or null", LogicalType::Int64, true),
+        ];
+        let mut spec = self.spec("defaults", &columns);
+        spec.columns[2].default = Some("7".into());
+        spec.columns[3].default = Some("4 + 4".into());
+        let table = self.create(&spec).await;
+        for (column, nullable) in table.columns[2..].iter().zip([false, true]) {
+            assert_eq!(column.default, ColumnDefault::Expression, "{column:?} was created with a DEFAULT");
+            assert_eq!(takes(column).nullable, nullable, "{column:?}: nullability");
+        }
+        let one = || Cell::Value("1".into());
+        let given = [
+            [Cell::Absent, Cell::Absent],
+            [one(), Cell::Null],
+            [Cell::Absent, one()],
+            [Cell::Absent, Cell::Null],
+            [one(), Cell::Absent],
+        ];
+        let row = |(row, [seven, eight]): (usize, &[Cell; 2])| {
+            vec![Cell::Value(row.to_string()), Cell::Absent, seven.clone(), eight.clone()]
+        };
         let content: Vec<_> = given.iter().enumerate().map(row).collect();
         self.write(&table, &content).await;
-        let seven = |cell: &Cell| if *cell == Cell::Absent { Cell::Value("7".into()) } else { cell.clone() };
-        let expected: Vec<_> =
-            content.iter().map(|cells| vec![cells[0].clone(), Cell::Null, seven(&cells[2])]).collect();
+        let filled = |cell: &Cell, default: &str| match cell {
+            Cell::Absent => Cell::Value(default.into()),
+            given => given.clone(),
+        };
+        let expected = content
+            .iter()
+            .map(|cells| vec![cells[0].clone(), Cell::Null, filled(&cells[2], "7"), filled(&cells[3], "8")]);
+        let expected: Vec<_> = expected.collect();
         self.expect(&table, &expected).await;
     }
 
@@ -244,10 +261,9 @@ impl Suite<'_> {
     }
 
     fn spec(&self, name: &str, columns: &[(&str, LogicalType, bool)]) -> TableSpec {
-        let column = |(name, logical, nullable): &(&str, LogicalType, bool)| ColumnSpec {
-            name: (*name).to_owned(),
-            type_text: ok("column_type()", self.connection.grammar.column_type(logical)),
-            nullable: *nullable,
+        let column = |(name, logical, nullable): &(&str, LogicalType, bool)| {
+            let type_text = ok("column_type()", self.connection.grammar.column_type(logical));
+            ColumnSpec::new(*name, type_text, *nullable)
         };
         let columns = columns.iter().map(column).collect();
         TableSpec { name: self.table(name), columns, storage: Storage::default() }

@@ -1,6 +1,7 @@
 //! `plan` and `check`: what a run would do, without touching anything.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use rowfall_dialects::contract::{ColumnDefault, Connection};
 
@@ -44,8 +45,11 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                 if !left.is_empty() {
                     line(text, &format!("  computed by the database: {}", left.join(", ")));
                 }
+                if let Some(promise) = connection.grammar.promise(&schema.kind) {
+                    line(text, &format!("  note: {}: {promise}", schema.kind));
+                }
             }
-            Table::Missing { spec, statements, sampled } => {
+            Table::Missing { spec, statements, sampled, notes } => {
                 preview.to_do = true;
                 line(text, &format!("topic {} ({partitions}) → table {}: to be created", topic.name, spec.name));
                 let origin = sampled.map_or_else(
@@ -60,6 +64,11 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                     }
                     text.truncate(text.trim_end().len());
                     line(text, ";");
+                }
+                let promise = spec.storage.engine.as_deref().and_then(|e| Some((e, connection.grammar.promise(e)?)));
+                let promise = promise.map(|(engine, promise)| format!("{engine}: {promise}"));
+                for note in notes.into_iter().chain(promise) {
+                    line(text, &format!("  note: {note}"));
                 }
             }
         }
@@ -80,22 +89,43 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
         line(&mut preview.text, &format!("ok      topic {} at {}: {partitions}", topic.name, settings.kafka.brokers));
         match table {
             Table::Missing { spec, .. } => {
-                line(&mut preview.text, &format!("ok      table {} will be created (see `rowfall plan`)", spec.name));
+                let problems = pipeline::create_problems(connection.session.as_ref(), &spec).await?;
+                preview.finish(&format!("table {} will be created (see `rowfall plan`)", spec.name), problems);
+                let engine = spec.storage.engine.as_deref().unwrap_or_default();
+                preview.promise(engine, connection);
             }
             Table::There(schema) => {
                 let mut problems = pipeline::problems(connection.session.as_ref(), &schema).await?;
+                // A run would wait for the servers that are behind.
+                let everywhere = connection.session.everywhere(&schema, &route.storage, Duration::ZERO).await;
+                problems.extend(everywhere.err().map(Problem::from));
                 problems.extend(reconcile::compile(route, &schema).err());
-                if problems.is_empty() {
-                    line(&mut preview.text, &format!("ok      table {} {}", schema.name, schema.kind));
-                }
-                for problem in problems {
-                    preview.to_do = true;
-                    line(&mut preview.text, &format!("to do   {problem}"));
-                }
+                preview.finish(&format!("table {} {}", schema.name, schema.kind), problems);
+                preview.promise(&schema.kind, connection);
             }
         }
     }
     Ok(preview)
+}
+
+impl Preview {
+    /// What is fine, or what has to be done first.
+    fn finish(&mut self, fine: &str, problems: Vec<Problem>) {
+        if problems.is_empty() {
+            line(&mut self.text, &format!("ok      {fine}"));
+        }
+        for problem in problems {
+            self.to_do = true;
+            line(&mut self.text, &format!("to do   {problem}"));
+        }
+    }
+
+    /// What to know of a table of this kind.
+    fn promise(&mut self, kind: &str, connection: &Connection) {
+        if let Some(promise) = connection.grammar.promise(kind) {
+            line(&mut self.text, &format!("note    {kind}: {promise}"));
+        }
+    }
 }
 
 fn line(text: &mut String, what: &str) {

@@ -1,13 +1,19 @@
 //! A route and its table: what the database has, what would have to be created, and the program that fills it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rowfall_dialects::contract::{ColumnSpec, Connection, LogicalType, TableSchema, TableSpec, ValueType};
+use rowfall_dialects::contract::{
+    ColumnDefault, ColumnSpec, Connection, LogicalType, TableSchema, TableSpec, ValueType,
+};
 
-use crate::config::Route;
+use crate::config::{ColumnSettings, Route};
 use crate::decode::Program;
 use crate::infer::infer;
 use crate::problem::Problem;
+
+/// How long every server of a cluster may take to show a new table.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What stands between a route and its first row.
 #[derive(Clone, Debug)]
@@ -20,6 +26,8 @@ pub enum Table {
         spec: Box<TableSpec>,
         /// In order.
         statements: Vec<String>,
+        /// What it will be otherwise than the route says, since the database can do no other.
+        notes: Vec<String>,
         /// Records that the types were inferred from; none: they are configured.
         sampled: Option<usize>,
     },
@@ -56,12 +64,19 @@ pub async fn look(
 /// # Errors
 /// When the database refuses, or describes the new table in a way that does not fit.
 pub async fn settle(connection: &Connection, route: &Route, table: Table) -> Result<Arc<TableSchema>, Problem> {
-    let statements = match table {
-        Table::There(schema) => return Ok(schema),
-        Table::Missing { statements, .. } => statements,
+    let schema = match table {
+        Table::There(schema) => schema,
+        Table::Missing { statements, .. } => create(connection, route, &statements).await?,
     };
+    // An earlier run may have created the table and ended before it was everywhere.
+    let everywhere = connection.session.everywhere(&schema, &route.storage, PATIENCE).await;
+    everywhere.map_err(|e| Problem::from(e).within(&format!("topic {} into table {}", route.topic, route.table)))?;
+    Ok(schema)
+}
+
+async fn create(connection: &Connection, route: &Route, statements: &[String]) -> Result<Arc<TableSchema>, Problem> {
     let doing = format!("creating table {} for topic {}", route.table, route.topic);
-    for statement in &statements {
+    for statement in statements {
         tracing::info!(table = %route.table, "{statement}");
         connection.session.execute(statement).await.map_err(|e| Problem::from(e).within(&doing))?;
     }
@@ -86,11 +101,14 @@ pub fn compile(route: &Route, table: &Arc<TableSchema>) -> Result<Arc<Program>, 
 /// Types that are configured for a table that exists must be the types that it has.
 fn compare_configured(connection: &Connection, route: &Route, table: &TableSchema) -> Result<(), Problem> {
     for configured in &route.columns {
-        let (Some(type_text), Some(column)) =
-            (&configured.type_text, table.columns.iter().find(|c| c.name == configured.name))
-        else {
-            continue;
-        };
+        let Some(column) = table.columns.iter().find(|c| c.name == configured.name) else { continue };
+        if let (Some(default), ColumnDefault::None) = (&configured.default, column.default) {
+            return Err(Problem::new(
+                format!("column `{}` has no DEFAULT and `columns.{0}` says {default}", column.name),
+                format!("alter the table, or take the default out of `columns.{}`", column.name),
+            ));
+        }
+        let Some(type_text) = &configured.type_text else { continue };
         let wanted = parse_type(connection, type_text, &configured.name)?.logical;
         let stored = connection.grammar.column_type(&wanted).ok();
         let stored = stored.and_then(|text| connection.grammar.parse_type(&text).ok()).map(|value| value.logical);
@@ -112,44 +130,51 @@ fn missing(
     route: &Route,
     sample: impl FnOnce() -> Result<Vec<Vec<u8>>, Problem>,
 ) -> Result<Table, Problem> {
+    let mut notes = Vec::new();
     let (columns, sampled) = if route.columns.iter().any(|c| c.type_text.is_some()) {
-        (configured_columns(connection, route)?, None)
+        (configured_columns(connection, route, &mut notes)?, None)
     } else {
         let values = sample()?;
-        (inferred_columns(connection, route, &values)?, Some(values.len()))
+        (inferred_columns(connection, route, &values, &mut notes)?, Some(values.len()))
     };
     let spec = TableSpec { name: route.table.clone(), columns, storage: route.storage.clone() };
     let statements = connection.grammar.create_table(&spec).map_err(|refusal| {
         Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.topic))
     })?;
-    Ok(Table::Missing { spec: Box::new(spec), statements, sampled })
+    Ok(Table::Missing { spec: Box::new(spec), statements, sampled, notes })
 }
 
-fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<ColumnSpec>, Problem> {
+fn configured_columns(
+    connection: &Connection,
+    route: &Route,
+    notes: &mut Vec<String>,
+) -> Result<Vec<ColumnSpec>, Problem> {
     let columns = route.columns.iter().filter(|c| !c.drop);
     columns
-        .map(|column| {
-            let Some(type_text) = &column.type_text else {
+        .map(|configured| {
+            let name = &configured.name;
+            let Some(type_text) = &configured.type_text else {
                 return Err(Problem::new(
-                    format!("the table does not exist and `columns.{}` has no type", column.name),
+                    format!("the table does not exist and `columns.{name}` has no type"),
                     "give every column a type, or none to have them inferred from a sample",
                 ));
             };
-            let value = parse_type(connection, type_text, &column.name)?;
+            let value = parse_type(connection, type_text, name)?;
             // The database's own words are kept: they may say more than the logical type.
             let own_words = type_text.parse::<LogicalType>().is_err();
-            let text =
-                if own_words { type_text.clone() } else { column_type(connection, &value.logical, &column.name)? };
-            Ok(ColumnSpec {
-                name: column.name.clone(),
-                type_text: text,
-                nullable: column.nullable && !(own_words && value.nullable),
-            })
+            let text = if own_words { type_text.clone() } else { column_type(connection, &value.logical, name)? };
+            let says_null = own_words && value.nullable;
+            Ok(column_spec(connection, name, text, says_null, Some(configured), notes))
         })
         .collect()
 }
 
-fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) -> Result<Vec<ColumnSpec>, Problem> {
+fn inferred_columns(
+    connection: &Connection,
+    route: &Route,
+    values: &[Vec<u8>],
+    notes: &mut Vec<String>,
+) -> Result<Vec<ColumnSpec>, Problem> {
     let fields = infer(values);
     if fields.is_empty() {
         return Err(Problem::new(
@@ -168,9 +193,36 @@ fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) 
         }
         let name = configured.map_or(&field.name, |c| &c.name).clone();
         let type_text = column_type(connection, &field.logical, &name)?;
-        columns.push(ColumnSpec { name, type_text, nullable: configured.is_none_or(|c| c.nullable) });
+        columns.push(column_spec(connection, &name, type_text, false, configured, notes));
     }
     Ok(columns)
+}
+
+/// A column as the route wants it, as far as the database can; `says_null`: its type's text says already that it takes
+/// null.
+fn column_spec(
+    connection: &Connection,
+    name: &str,
+    type_text: String,
+    says_null: bool,
+    configured: Option<&ColumnSettings>,
+    notes: &mut Vec<String>,
+) -> ColumnSpec {
+    let wanted = configured.and_then(|c| c.nullable);
+    let can = connection.grammar.takes_null(&type_text);
+    if wanted == Some(true) && !can {
+        notes.push(format!(
+            "column `{name}` will not be nullable: {} has no nullable {type_text}",
+            connection.grammar.name()
+        ));
+    }
+    ColumnSpec {
+        name: name.to_owned(),
+        nullable: wanted.unwrap_or(true) && can && !says_null,
+        type_text,
+        default: configured.and_then(|c| c.default.clone()),
+        storage: configured.map(|c| c.storage.clone()).unwrap_or_default(),
+    }
 }
 
 fn parse_type(connection: &Connection, text: &str, column: &str) -> Result<ValueType, Problem> {

@@ -217,8 +217,8 @@ fn a_user_who_may_not_create_the_table() {
     let name = topic_with_a_record(&services);
     let config = into_target(&services, &name, &as_user(ClickHouse::READER, &services));
     assert_snapshot!(refused(&services, &name, &config), @"
-    creating table NAME for topic NAME: code 497: cannot execute the statement: reader: Not enough privileges. To execute this query, it's necessary to have the grant CREATE TABLE ON default.NAME (ACCESS_DENIED)
-      → GRANT CREATE TABLE ON default.NAME TO `reader`
+    table NAME: code 497: user reader may not create default.NAME: no right CREATE TABLE ON `default`.`NAME`
+      → GRANT CREATE TABLE ON `default`.`NAME` TO `reader`
     ");
 }
 
@@ -229,7 +229,7 @@ fn a_user_who_may_not_see_the_table() {
     let config = into_target(&services, &name, &as_user(ClickHouse::NOGRANT, &services));
     assert_snapshot!(refused(&services, &name, &config), @"
     topic NAME into table NAME: code 497: default.NAME does not exist, or user nogrant has no rights on it
-      → create it if need be, and GRANT INSERT ON `default`.`NAME` TO `nogrant`
+      → GRANT INSERT ON `default`.`NAME` TO `nogrant`, and CREATE TABLE too if rowfall is to create it
     ");
 }
 

@@ -169,7 +169,7 @@ fn a_table_that_exists_is_shown_with_its_mapping() {
       amt     →  amount Decimal(18, 2)          must be in the record
       note    →  note Nullable(String)          null where the record lacks it
       source  →  source LowCardinality(String)  DEFAULT where the record lacks it
-      old     →  old Nullable(Int8)             must be in the record: null and its DEFAULT cannot be told apart
+      old     →  old Nullable(Int8)             DEFAULT where the record lacks it
       at      →  –                              dropped
       computed by the database: `day`
     ");

@@ -1,9 +1,10 @@
 //! What would keep a user from writing a table, found without writing.
 
+use super::engines;
 use super::grammar::{literal, quote, quote_table};
 use super::server::ClickHouse;
 use super::settings::{EXPECTED, PINNED};
-use crate::contract::{Advice, ColumnDefault, Error, TableSchema};
+use crate::contract::{Advice, ColumnDefault, Error, Storage, TableName, TableSchema};
 
 /// The obstacles, each with what mends it.
 pub(super) async fn check(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
@@ -14,23 +15,77 @@ pub(super) async fn check(session: &ClickHouse, table: &TableSchema) -> Result<V
     Ok(problems)
 }
 
-/// `CHECK GRANT` answers for roles and column grants too, and needs no right itself.
+/// What would keep a user from creating a table and writing it then.
+pub(super) async fn check_create(
+    session: &ClickHouse,
+    table: &TableName,
+    storage: &Storage,
+) -> Result<Vec<Error>, Error> {
+    let on_table = quote_table(table);
+    let engine = engines::name(storage.engine.as_deref().unwrap_or("MergeTree"));
+    let mut wanted = vec![("CREATE TABLE", on_table.clone()), ("INSERT", on_table)];
+    if engine.chars().all(|c| c.is_ascii_alphanumeric()) {
+        // Where the server asks for no such right, everyone has it.
+        wanted.push(("TABLE ENGINE", engine.to_owned()));
+    }
+    if storage.cluster.is_some() {
+        // The second and the rest are for the question whether every server has the table.
+        let everything = || "*.*".to_owned();
+        wanted.extend([("CLUSTER", everything()), ("REMOTE", everything()), ("CREATE TEMPORARY TABLE", everything())]);
+        wanted.extend(["one", "columns"].map(|table| ("SELECT", format!("system.{table}"))));
+    }
+    let mut problems = Vec::new();
+    for (right, on) in wanted {
+        if !granted(session, table, right, &on).await? {
+            let user = quote(session.user());
+            problems.push(
+                Error::pause(format!("user {} may not create {table}: no right {right} ON {on}", session.user()))
+                    .with_code("497")
+                    .with_hint(format!("GRANT {right} ON {on} TO {user}")),
+            );
+        }
+    }
+    if problems.is_empty() {
+        problems.extend(database(session, table).await?);
+    }
+    Ok(problems)
+}
+
+/// Whoever may create tables in a database may see it.
+async fn database(session: &ClickHouse, table: &TableName) -> Result<Option<Error>, Error> {
+    let database = table.schema.as_deref().unwrap_or_default();
+    let sql = format!("SELECT count() FROM system.databases WHERE name = {}", literal(database));
+    let doing = format!("cannot look for database {database}");
+    let found = session.answer(&doing, session.question(&sql).fetch_one::<u64>()).await?;
+    Ok((found == 0).then(|| {
+        Error::pause(format!("database {database} does not exist"))
+            .with_hint(format!("CREATE DATABASE {}, or name another in the target's url", quote(database)))
+    }))
+}
+
 async fn rights(session: &ClickHouse, table: &TableSchema) -> Result<Option<Error>, Error> {
     let name = &table.name;
     let writable = table.columns.iter().filter(|c| c.value.is_ok() && c.default != ColumnDefault::Generated);
     let columns: Vec<_> = writable.map(|column| quote(&column.name)).collect();
     let right = format!("INSERT({})", columns.join(", "));
-    let sql = format!("CHECK GRANT {right} ON {}", quote_table(name));
-    let granted = session.answer(&format!("cannot check {name}"), session.question(&sql).fetch_one::<u8>()).await;
+    let granted = granted(session, name, &right, &quote_table(name)).await?;
+    Ok((!granted).then(|| {
+        Error::pause(format!("user {} may not insert into {name}", session.user())).with_code("497").with_hint(format!(
+            "GRANT INSERT ON {} TO {}",
+            quote_table(name),
+            quote(session.user())
+        ))
+    }))
+}
+
+/// `CHECK GRANT` answers for roles and column grants too, and needs no right itself.
+async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str) -> Result<bool, Error> {
+    let sql = format!("CHECK GRANT {right} ON {on}");
+    let granted = session.answer(&format!("cannot check {table}"), session.question(&sql).fetch_one::<u8>()).await;
     match granted {
-        Ok(0) => Ok(Some(
-            Error::pause(format!("user {} may not insert into {name}", session.user()))
-                .with_code("497")
-                .with_hint(format!("GRANT INSERT ON {} TO {}", quote_table(name), quote(session.user()))),
-        )),
-        Ok(_) => Ok(None),
-        // Servers before 24.12 do not know the statement; the first insert will tell.
-        Err(error) if error.code.as_deref() == Some("62") => Ok(None),
+        Ok(granted) => Ok(granted == 1),
+        // Servers before 24.12 do not know the statement, or the right; the first statement that needs it will tell.
+        Err(error) if error.code.as_deref() == Some("62") => Ok(true),
         Err(error) => Err(error),
     }
 }

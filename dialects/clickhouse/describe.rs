@@ -2,34 +2,8 @@
 
 use super::grammar::{literal, quote, quote_table};
 use super::server::ClickHouse;
-use super::types;
+use super::{engines, types};
 use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema};
-
-/// Engines that rowfall does not write to, why not, and what to do instead.
-const REFUSED: &[(&str, &str, &str)] = &[
-    ("View", "keeps no rows", "name the table that it reads"),
-    (
-        "MaterializedView",
-        "is filled by inserts into its source",
-        "name the table that it reads, or the table that it writes TO",
-    ),
-    ("LiveView", "keeps no rows", "name the table that it reads"),
-    ("WindowView", "is filled by inserts into its source", "name the table that it reads"),
-    ("Buffer", "loses acknowledged rows when the server crashes", "name the table behind it: rowfall batches already"),
-    ("Dictionary", "is loaded from its source", "name the table that it is loaded from"),
-    (
-        "Kafka",
-        "is a queue that would send the rows back to Kafka",
-        "name the table that its materialized view fills, and drop both: rowfall takes their place",
-    ),
-    ("RabbitMQ", "is a queue", "name the table that its materialized view fills"),
-    ("NATS", "is a queue", "name the table that its materialized view fills"),
-    ("FileLog", "reads files", "name the table that its materialized view fills"),
-    ("S3Queue", "reads a bucket", "name the table that its materialized view fills"),
-    ("AzureQueue", "reads a container", "name the table that its materialized view fills"),
-    ("GenerateRandom", "keeps no rows", "name a table of the MergeTree family"),
-    ("MaterializedPostgreSQL", "is replicated from Postgres", "name a table of the MergeTree family"),
-];
 
 /// The table as it is now; `None` when there is none.
 pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<Option<TableSchema>, Error> {
@@ -48,8 +22,8 @@ pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<
             Err(error) => Err(error),
         };
     };
-    if let Some((_, why, mend)) = REFUSED.iter().find(|(engine, ..)| *engine == kind) {
-        return Err(Error::pause(format!("{table} is a {kind}, which {why}")).with_hint(*mend));
+    if let Some((why, mend)) = engines::refused(&kind) {
+        return Err(Error::pause(format!("{table} is a {kind}, which {why}")).with_hint(mend));
     }
 
     let sql = format!(
@@ -64,18 +38,17 @@ pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<
 
 fn hidden(session: &ClickHouse, table: &TableName) -> Error {
     let (user, quoted_table) = (session.user(), quote_table(table));
-    Error::pause(format!("{table} does not exist, or user {user} has no rights on it"))
-        .with_code("497")
-        .with_hint(format!("create it if need be, and GRANT INSERT ON {quoted_table} TO {}", quote(user)))
+    Error::pause(format!("{table} does not exist, or user {user} has no rights on it")).with_code("497").with_hint(
+        format!("GRANT INSERT ON {quoted_table} TO {}, and CREATE TABLE too if rowfall is to create it", quote(user)),
+    )
 }
 
 fn column(name: String, type_text: String, default_kind: &str) -> TableColumn {
     let default = match default_kind {
         "" => ColumnDefault::None,
         "DEFAULT" => ColumnDefault::Expression,
-        // EPHEMERAL is insertable but not stored: it only feeds other columns' defaults. Nothing maps to such a
-        // column by accident, and a read of the table never shows what was written, so it is left alone until someone
-        // asks for it by name.
+        "EPHEMERAL" => ColumnDefault::Ephemeral,
+        // MATERIALIZED and ALIAS: the server refuses an insert that names one.
         _ => ColumnDefault::Generated,
     };
     let value = types::parse(&type_text).map(|column| column.value).map_err(|refusal| refusal.0);
@@ -109,8 +82,9 @@ mod tests {
 
     #[test]
     fn computed_columns_are_left_alone() {
-        for kind in ["MATERIALIZED", "ALIAS", "EPHEMERAL"] {
+        for kind in ["MATERIALIZED", "ALIAS"] {
             assert_eq!(column("c".into(), "Int8".into(), kind).default, ColumnDefault::Generated);
         }
+        assert_eq!(column("c".into(), "Int8".into(), "EPHEMERAL").default, ColumnDefault::Ephemeral);
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! - `types`: column types, in ClickHouse's words, in rowfall's and on the wire; `type_text` reads their syntax,
 //!   `type_names` has those of new columns
-//! - `grammar`: quoting and CREATE TABLE
+//! - `grammar`: quoting; `create` has CREATE TABLE, `engines` what each engine promises
 //! - `address`: what a `clickhouse://` URL says
 //! - `native`: a block of columns as `FORMAT Native`, in chunks; `streams` takes nested columns apart, `chunk` holds
 //!   the bytes
 //! - `codes`: what to do about each of the server's exceptions
 //! - `settings`: what every insert sets
-//! - `server`: how a server is asked, and what its failures mean; `describe` and `check` are questions to it
+//! - `server`: how a server is asked, and what its failures mean; `describe`, `check` and `cluster` are questions to it
 //! - `session`: what the pipeline asks of a dialect
 //!
 //! An insert is one HTTP request that carries one Native block. ClickHouse keeps such a block whole or not at all as
@@ -17,8 +17,11 @@
 mod address;
 mod check;
 mod chunk;
+mod cluster;
 mod codes;
+mod create;
 mod describe;
+mod engines;
 mod grammar;
 mod native;
 mod server;

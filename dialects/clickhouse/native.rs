@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::chunk::{Chunk, MAX_VARINT, push_text, push_varint};
 use super::streams::{self, Stream};
 use super::types::{self, ColumnType, Scalar, Wire};
-use crate::contract::{Block, Column, ColumnDefault, Error, Mark, TableColumn};
+use crate::contract::{Block, Column, Error, Mark, TableColumn};
 
 /// A block on its way to bytes.
 pub(super) struct Encoder<'a> {
@@ -45,8 +45,9 @@ impl<'a> Encoder<'a> {
     /// server replaces by the default (`input_format_null_as_default`). Without an expression the default is the
     /// type's, which needs no help from the server.
     ///
-    /// What cannot be nullable (lists, maps, JSON, …) is left out of the rows in which it is absent: each run of rows
-    /// with the same columns is a Native block of its own. The server puts the blocks of an insert together again
+    /// Where a null cannot stand for that (the column is nullable, so that null is a value of its own, or it cannot be:
+    /// lists, maps, JSON, …), it is left out of the rows in which it is absent: each run of rows with the same columns
+    /// is a Native block of its own. The server puts the blocks of an insert together again
     /// before it stores them.
     ///
     /// # Errors
@@ -64,10 +65,7 @@ impl<'a> Encoder<'a> {
             streams::check(&column_type, values, rows).map_err(|what| broken(&what))?;
             let marks = MarksSeen::of(values);
             let column = SentColumn { target, values, column_type, marks, with_nulls: false };
-            if column.is_mixed() && column.column_type.value.nullable {
-                return Err(broken(&"a row is absent, but null and default cannot be told apart here"));
-            }
-            let with_nulls = column.column_type.has_null_map() || (column.has_gaps() && column.takes_nulls());
+            let with_nulls = column.column_type.has_null_map() || (column.has_gaps() && column.tells_gaps_by_nulls());
             columns.push(SentColumn { with_nulls, ..column });
         }
         leave_out_absent(&mut columns, rows).map_err(|what| {
@@ -142,10 +140,8 @@ fn leave_out_absent(columns: &mut Vec<SentColumn<'_>>, rows: usize) -> Result<()
         false if rows > 0 && !(0..rows).any(is_bare) => None,
         false => {
             // An absent row must be told as such, or be the same as the type's zero.
-            let can_stay = |column: &SentColumn<'_>| {
-                !column.marks.present
-                    && (!column.has_gaps() || (column.takes_nulls() && !column.column_type.value.nullable))
-            };
+            let can_stay =
+                |column: &SentColumn<'_>| !column.marks.present && (!column.has_gaps() || column.tells_gaps_by_nulls());
             let stays = columns.iter().position(can_stay);
             if stays.is_none() && !columns.is_empty() {
                 return Err(format!(
@@ -167,7 +163,7 @@ fn leave_out_absent(columns: &mut Vec<SentColumn<'_>>, rows: usize) -> Result<()
 impl<'a> SentColumn<'a> {
     /// Whether rows lack a value that only the server can fill in.
     fn has_gaps(&self) -> bool {
-        self.marks.absent && self.target.default == ColumnDefault::Expression
+        self.marks.absent && self.target.default.fills_in()
     }
 
     /// Whether other rows do have one.
@@ -175,14 +171,15 @@ impl<'a> SentColumn<'a> {
         self.has_gaps() && self.marks.present
     }
 
-    /// Whether it can be sent as nullable.
-    fn takes_nulls(&self) -> bool {
-        matches!(self.column_type.wire, Wire::Scalar(scalar) if scalar != Scalar::Json)
+    /// Whether the server reads a null in it as the wish for its default.
+    fn tells_gaps_by_nulls(&self) -> bool {
+        !self.column_type.value.nullable
+            && matches!(self.column_type.wire, Wire::Scalar(scalar) if scalar != Scalar::Json)
     }
 
     /// Whether it is left out of the rows that lack it.
     fn is_optional(&self) -> bool {
-        self.is_mixed() && !self.takes_nulls()
+        self.is_mixed() && !self.tells_gaps_by_nulls()
     }
 
     fn is_given(&self, row: usize) -> bool {

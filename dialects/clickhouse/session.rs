@@ -7,8 +7,8 @@ use clickhouse::error::Error as ClientError;
 use super::codes::Of;
 use super::native::Encoder;
 use super::server::ClickHouse;
-use super::{check, describe, grammar};
-use crate::contract::{Block, Error, Receipt, Session, TableName, TableSchema};
+use super::{check, cluster, describe, grammar};
+use crate::contract::{Block, Error, Receipt, Session, Storage, TableName, TableSchema, TableSpec};
 
 /// Bytes that are encoded and sent at a time; with compression one frame of it, for which 1 MiB is ClickHouse's own
 /// measure.
@@ -47,6 +47,18 @@ impl Session for ClickHouse {
 
     async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
         check::check(self, table).await
+    }
+
+    async fn check_create(&self, table: &TableSpec) -> Result<Vec<Error>, Error> {
+        let name = self.resolve(&table.name);
+        check::check_create(self, &name, &table.storage).await
+    }
+
+    async fn everywhere(&self, table: &TableSchema, storage: &Storage, patience: Duration) -> Result<(), Error> {
+        match &storage.cluster {
+            Some(cluster) => cluster::everywhere(self, cluster, table, patience).await,
+            None => Ok(()),
+        }
     }
 
     async fn execute(&self, statement: &str) -> Result<(), Error> {

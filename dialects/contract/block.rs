@@ -33,7 +33,7 @@ impl Layout {
 /// Rows for one table, as columns: the unit that a dialect writes.
 ///
 /// All columns have `rows` rows. A mark [`Mark::Absent`](crate::contract::Mark::Absent) asks for the database's
-/// default; it never stands in a nullable column that has one, since null and default could not be told apart there.
+/// default, also where the column is nullable: there it is another thing than null.
 #[derive(Clone, Debug)]
 pub struct Block {
     /// Where the columns go.

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use url::Url;
 
-use crate::contract::{Block, Error, LogicalType, Refusal, TableName, TableSchema, TableSpec, ValueType};
+use crate::contract::{Block, Error, LogicalType, Refusal, Storage, TableName, TableSchema, TableSpec, ValueType};
 
 /// The pure half of a dialect: texts in, texts out, no I/O.
 pub trait Grammar: Send + Sync {
@@ -25,6 +26,20 @@ pub trait Grammar: Send + Sync {
     /// # Errors
     /// When rowfall cannot write it, with the reason.
     fn parse_type(&self, text: &str) -> Result<ValueType, Refusal>;
+
+    /// Whether a column of this type can be created so that it takes null.
+    fn takes_null(&self, type_text: &str) -> bool {
+        let _ = type_text;
+        true
+    }
+
+    /// What a table promises of the rows that it acknowledged, where that is less than to keep each of them as it was
+    /// written; for people. `kind` is what [`TableSchema::kind`](crate::contract::TableSchema::kind) says, or the
+    /// engine of a table to be created, with or without its arguments.
+    fn promise(&self, kind: &str) -> Option<&'static str> {
+        let _ = kind;
+        None
+    }
 
     /// The statements that create a table, in order. Each is harmless when the table is there already.
     ///
@@ -52,6 +67,22 @@ pub trait Session: Send + Sync {
     /// What would keep this user from writing the table, found without writing: missing rights, read-only servers.
     /// Each problem is an error with a hint. Empty when nothing stands in the way.
     async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error>;
+
+    /// What would keep this user from creating the table, found without creating it; as [`Session::check`].
+    async fn check_create(&self, table: &TableSpec) -> Result<Vec<Error>, Error> {
+        let _ = table;
+        Ok(Vec::new())
+    }
+
+    /// Waits until every server of the cluster has the table as it was described here: DDL for a cluster may be
+    /// acknowledged before. Returns at once where the storage names no cluster.
+    ///
+    /// # Errors
+    /// After `patience`, naming a server that lacks the table or a column; when no server can be asked about others.
+    async fn everywhere(&self, table: &TableSchema, storage: &Storage, patience: Duration) -> Result<(), Error> {
+        let _ = (table, storage, patience);
+        Ok(())
+    }
 
     /// Runs one DDL statement.
     async fn execute(&self, statement: &str) -> Result<(), Error>;

@@ -16,5 +16,5 @@ pub use block::{Block, Layout};
 pub use column::{Column, List, Mark, Marks, Struct, Text, Values, Variant};
 pub use dialect::{Compression, Connection, Grammar, Receipt, Session, Target};
 pub use error::{Advice, Error, Refusal};
-pub use table::{ColumnDefault, ColumnSpec, Storage, TableColumn, TableName, TableSchema, TableSpec};
+pub use table::{ColumnDefault, ColumnSpec, ColumnStorage, Storage, TableColumn, TableName, TableSchema, TableSpec};
 pub use types::{EnumValue, LogicalType, MAX_DECIMAL_PRECISION, ParseTypeError, StructField, ValueType};

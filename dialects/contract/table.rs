@@ -71,8 +71,19 @@ pub enum ColumnDefault {
     None,
     /// An expression that the database evaluates.
     Expression,
+    /// It is never stored: what is inserted into it feeds the other columns' expressions, and when an insert leaves it
+    /// out they see its own default.
+    Ephemeral,
     /// It is computed and cannot be inserted into.
     Generated,
+}
+
+impl ColumnDefault {
+    /// Whether an insert may leave the column out and have the database fill it in.
+    #[must_use]
+    pub fn fills_in(self) -> bool {
+        matches!(self, Self::Expression | Self::Ephemeral)
+    }
 }
 
 /// A table to be created.
@@ -95,12 +106,34 @@ pub struct ColumnSpec {
     pub type_text: String,
     /// Whether it takes null.
     pub nullable: bool,
+    /// DEFAULT: an expression in the database's own words. Every dialect follows it, since it decides what rows hold.
+    pub default: Option<String>,
+    /// How the database should keep it.
+    pub storage: ColumnStorage,
+}
+
+impl ColumnSpec {
+    /// A column of which nothing else is said.
+    pub fn new(name: impl Into<String>, type_text: impl Into<String>, nullable: bool) -> Self {
+        let storage = ColumnStorage::default();
+        Self { name: name.into(), type_text: type_text.into(), nullable, default: None, storage }
+    }
+}
+
+/// How a database should keep a new column. A dialect that has no such choice ignores it, as with [`Storage`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnStorage {
+    /// ClickHouse: CODEC, what stands between its parentheses.
+    pub codec: Option<String>,
+    /// ClickHouse: COMMENT.
+    pub comment: Option<String>,
+    /// ClickHouse: TTL, an expression.
+    pub ttl: Option<String>,
 }
 
 /// How a database should keep a new table. A dialect that has no such choice ignores it, so that one configuration
 /// serves several databases.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
     /// ClickHouse: the engine with its arguments; `MergeTree` by default.
     pub engine: Option<String>,
@@ -108,10 +141,22 @@ pub struct Storage {
     pub order_by: Vec<String>,
     /// ClickHouse: PARTITION BY, an expression.
     pub partition_by: Option<String>,
+    /// ClickHouse: PRIMARY KEY, expressions; what ORDER BY says by default.
+    pub primary_key: Vec<String>,
+    /// ClickHouse: SAMPLE BY, an expression.
+    pub sample_by: Option<String>,
     /// ClickHouse: TTL, an expression.
     pub ttl: Option<String>,
     /// ClickHouse: SETTINGS of the table.
     pub settings: BTreeMap<String, String>,
+    /// ClickHouse: INDEX, by name: an expression with its TYPE and GRANULARITY.
+    pub indexes: BTreeMap<String, String>,
+    /// ClickHouse: PROJECTION, by name: a SELECT, or an INDEX expression with its TYPE.
+    pub projections: BTreeMap<String, String>,
+    /// ClickHouse: COMMENT.
+    pub comment: Option<String>,
+    /// ClickHouse: ON CLUSTER, the cluster whose servers all get the table.
+    pub cluster: Option<String>,
 }
 
 #[cfg(test)]

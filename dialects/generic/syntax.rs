@@ -55,8 +55,10 @@ impl Syntax {
         for (index, column) in table.columns.iter().enumerate() {
             let separator = if index == 0 { "\n" } else { ",\n" };
             let not_null = if column.nullable { "" } else { " NOT NULL" };
+            // Only in parentheses may it be any expression.
+            let default = column.default.as_ref().map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
             let name = self.identifier(&column.name);
-            let _ = write!(sql, "{separator}    {name} {}{not_null}", column.type_text);
+            let _ = write!(sql, "{separator}    {name} {}{not_null}{default}", column.type_text);
         }
         sql.push_str("\n)");
         Ok(sql)
@@ -145,11 +147,7 @@ mod tests {
     const SYNTAX: Syntax = Syntax { quote: '"', ignores_case: true, max_parameters: 10, max_rows: 4 };
 
     fn spec(name: &str, columns: &[(&str, &str, bool)]) -> TableSpec {
-        let column = |&(name, type_text, nullable): &(&str, &str, bool)| ColumnSpec {
-            name: name.into(),
-            type_text: type_text.into(),
-            nullable,
-        };
+        let column = |&(name, type_text, nullable): &(&str, &str, bool)| ColumnSpec::new(name, type_text, nullable);
         TableSpec {
             name: TableName::parse(name),
             columns: columns.iter().map(column).collect(),

@@ -55,14 +55,9 @@ mod tests {
     use insta::assert_snapshot;
 
     fn spec(table: &str, type_text: &str) -> TableSpec {
-        let column = |name: &str, type_text: &str, nullable| ColumnSpec {
-            name: name.into(),
-            type_text: type_text.into(),
-            nullable,
-        };
         TableSpec {
             name: TableName::parse(table),
-            columns: vec![column("id", "INTEGER", false), column("order", type_text, true)],
+            columns: vec![ColumnSpec::new("id", "INTEGER", false), ColumnSpec::new("order", type_text, true)],
             storage: Storage { engine: Some("MergeTree".into()), ..Storage::default() },
         }
     }

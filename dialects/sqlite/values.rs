@@ -7,7 +7,7 @@ use ethnum::I256;
 use sqlx::Arguments as _;
 use sqlx::sqlite::SqliteArguments;
 
-use crate::contract::{Advice, Block, ColumnDefault, Error, LogicalType, Mark, TableColumn, Values};
+use crate::contract::{Advice, Block, Error, LogicalType, Mark, TableColumn, Values};
 use crate::generic::{push_date, push_decimal, push_timestamp, push_uuid};
 use crate::sqlite::types::{self, Declared};
 
@@ -66,7 +66,7 @@ impl<'a> Source<'a> {
     /// The block's rows in runs that leave out the same columns: those that are absent and have a default of the
     /// database's, which a row of `VALUES` cannot ask for. Almost always one run without any.
     pub(super) fn runs(&self) -> Vec<(Range<usize>, Vec<bool>)> {
-        let optional = |field: &Field<'_>| field.target.default == ColumnDefault::Expression;
+        let optional = |field: &Field<'_>| field.target.default.fills_in();
         let is_left_out = |field: &Field<'_>, row| optional(field) && field.mark(row) == Mark::Absent;
         let is_plain = |field: &Field<'_>| !optional(field) || !field.marks.contains(&(Mark::Absent as u8));
         if self.fields.iter().all(is_plain) {

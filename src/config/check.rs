@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{Compression, Storage, TableName, Target};
+use rowfall_dialects::contract::{ColumnStorage, Compression, Storage, TableName, Target};
 use url::Url;
 
 use super::error::{Place, Problem};
@@ -257,8 +257,14 @@ impl Checker<'_> {
             engine: raw.clickhouse.engine,
             order_by: raw.clickhouse.order_by.0,
             partition_by: raw.clickhouse.partition_by,
+            primary_key: raw.clickhouse.primary_key.0,
+            sample_by: raw.clickhouse.sample_by,
             ttl: raw.clickhouse.ttl,
             settings: raw.clickhouse.settings.into_iter().map(|(key, Scalar(value))| (key, value)).collect(),
+            indexes: raw.clickhouse.indexes,
+            projections: raw.clickhouse.projections,
+            comment: raw.clickhouse.comment,
+            cluster: raw.clickhouse.cluster,
         };
         Route { topic, table, create: raw.create, unknown_fields, null, columns, storage }
     }
@@ -269,14 +275,30 @@ impl Checker<'_> {
             let problem = Problem::new(format!("`{}` has a column without a name", dotted(&path[..3])));
             self.problems.push(problem.at(self.tree.key_place(&path)));
         }
-        for (key, value) in [("type", &raw.type_text), ("from", &raw.from)] {
+        let default = raw.default.map(|Scalar(text)| text);
+        let texts = [
+            ("type", &raw.type_text),
+            ("from", &raw.from),
+            ("default", &default),
+            ("codec", &raw.codec),
+            ("ttl", &raw.ttl),
+        ];
+        for (key, value) in texts {
             if value.as_ref().is_some_and(|text| text.trim().is_empty()) {
                 let path = ["topics", topic, "columns", name.as_str(), key];
                 self.refuse(&path, format!("`{}` is empty", dotted(&path)), "");
             }
         }
         let from = raw.from.unwrap_or_else(|| name.clone());
-        ColumnSettings { name, from, type_text: raw.type_text, nullable: raw.nullable, drop: raw.drop }
+        ColumnSettings {
+            name,
+            from,
+            type_text: raw.type_text,
+            nullable: raw.nullable,
+            default,
+            drop: raw.drop,
+            storage: ColumnStorage { codec: raw.codec, comment: raw.comment, ttl: raw.ttl },
+        }
     }
 }
 

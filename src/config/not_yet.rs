@@ -4,7 +4,7 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 12] = [
     "registry",
     "http",
     "kafka.instance",
@@ -16,9 +16,7 @@ pub(super) const KEYS: [&str; 14] = [
     "topics.*.deletes",
     "topics.*.absent",
     "topics.*.metadata",
-    "topics.*.columns.*.default",
     "topics.*.columns.*.nested",
-    "topics.*.clickhouse.cluster",
 ];
 
 /// Words that a key which is there already will take.

@@ -252,7 +252,7 @@ pub(super) enum RawNull {
     Default,
 }
 
-#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a type such as `decimal(18,2)` or a map such as `{ from: amt }`")]
 #[schemars(extend("type" = ["object", "string", "null"]))]
 pub(super) struct RawColumn {
@@ -264,16 +264,20 @@ pub(super) struct RawColumn {
     /// Default: what a sample of records shows.
     #[serde(rename = "type")]
     pub(super) type_text: Option<String>,
-    /// Whether a column that rowfall creates takes null.
-    pub(super) nullable: bool,
+    /// Whether a column that rowfall creates takes null. Default: `true` where the database can (ClickHouse has no
+    /// nullable arrays and maps).
+    pub(super) nullable: Option<bool>,
+    /// DEFAULT of a column that rowfall creates: an expression of the database's, so that a text stands in quotes of its
+    /// own: `default: "'new'"`.
+    pub(super) default: Option<Scalar>,
     /// Leaves the field out although records have it.
     pub(super) drop: bool,
-}
-
-impl Default for RawColumn {
-    fn default() -> Self {
-        Self { from: None, type_text: None, nullable: true, drop: false }
-    }
+    /// CODEC of a column that rowfall creates: `Delta, ZSTD(3)`. ClickHouse only.
+    pub(super) codec: Option<String>,
+    /// COMMENT of a column that rowfall creates. ClickHouse only.
+    pub(super) comment: Option<String>,
+    /// TTL of a column that rowfall creates, an expression. ClickHouse only.
+    pub(super) ttl: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -285,8 +289,20 @@ pub(super) struct RawClickhouse {
     pub(super) order_by: OneOrMany,
     /// PARTITION BY, an expression.
     pub(super) partition_by: Option<String>,
+    /// PRIMARY KEY, where it is a beginning of ORDER BY: one expression or a list.
+    pub(super) primary_key: OneOrMany,
+    /// SAMPLE BY, an expression.
+    pub(super) sample_by: Option<String>,
     /// TTL, an expression.
     pub(super) ttl: Option<String>,
     /// SETTINGS of the table.
     pub(super) settings: BTreeMap<String, Scalar>,
+    /// INDEX, by name: `note TYPE bloom_filter(0.01) GRANULARITY 4`.
+    pub(super) indexes: BTreeMap<String, String>,
+    /// PROJECTION, by name: `SELECT country, count() GROUP BY country`.
+    pub(super) projections: BTreeMap<String, String>,
+    /// COMMENT of the table.
+    pub(super) comment: Option<String>,
+    /// ON CLUSTER: every server of this cluster gets the table, and no row is written before each of them has it.
+    pub(super) cluster: Option<String>,
 }

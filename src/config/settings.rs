@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{Storage, TableName, Target};
+use rowfall_dialects::contract::{ColumnStorage, Storage, TableName, Target};
 
 /// What the command line says besides the file.
 #[derive(Clone, Default)]
@@ -140,8 +140,12 @@ pub struct ColumnSettings {
     pub from: String,
     /// A logical type's text or the database's own type; unchecked, as only the dialect knows its types.
     pub type_text: Option<String>,
-    /// Whether a column that rowfall creates takes null.
-    pub nullable: bool,
+    /// Whether a column that rowfall creates takes null; where nothing is said, it does if the database can.
+    pub nullable: Option<bool>,
+    /// DEFAULT of a column that rowfall creates, an expression of the database's.
+    pub default: Option<String>,
     /// Whether the field is left out although the record has it.
     pub drop: bool,
+    /// How the database should keep a column that rowfall creates.
+    pub storage: ColumnStorage,
 }

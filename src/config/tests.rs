@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use rowfall_dialects::contract::{Compression, Storage, TableName};
+use rowfall_dialects::contract::{ColumnStorage, Compression, Storage, TableName};
 
 use super::*;
 
@@ -76,6 +76,8 @@ fn the_example_of_the_reference_loads() {
     assert!((1..=8).contains(&settings.workers));
     assert!(!settings.show_values);
     let column = |name: &str, from: &str, type_text: Option<&str>, nullable, drop| ColumnSettings {
+        default: None,
+        storage: ColumnStorage::default(),
         name: name.to_owned(),
         from: from.to_owned(),
         type_text: type_text.map(str::to_owned),
@@ -99,9 +101,9 @@ fn the_example_of_the_reference_loads() {
             unknown_fields: UnknownFields::Ignore,
             null: NullPolicy::Error,
             columns: vec![
-                column("id", "id", Some("int64"), true, false),
-                column("amount", "amt", Some("decimal(18,2)"), false, false),
-                column("note", "note", None, true, true),
+                column("id", "id", Some("int64"), None, false),
+                column("amount", "amt", Some("decimal(18,2)"), Some(false), false),
+                column("note", "note", None, None, true),
             ],
             storage: Storage {
                 engine: Some("MergeTree".to_owned()),
@@ -179,7 +181,7 @@ fn flags_go_before_the_file() {
     let [customers, dotted] = settings.routes.as_slice() else { panic!("two topics") };
     let columns: Vec<_> =
         customers.columns.iter().map(|c| (c.name.as_str(), c.type_text.as_deref(), c.nullable)).collect();
-    assert_eq!(columns, [("id", Some("int64"), false), ("amount", Some("decimal(18,2)"), true)]);
+    assert_eq!(columns, [("id", Some("int64"), Some(false)), ("amount", Some("decimal(18,2)"), None)]);
     assert_eq!(dotted.table, TableName { schema: Some("s".to_owned()), name: "my.topic".to_owned() });
 }
 

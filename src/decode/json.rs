@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::BadRecord;
 use super::cell::{Cell, Misfit};
 use super::nested;
-use super::program::{ColumnRule, Program, Unknown};
+use super::program::{COMPUTED, ColumnRule, Program, Unknown};
 
 /// Runs a [`Program`] over JSON records. One per worker.
 #[derive(Debug)]
@@ -449,6 +449,10 @@ impl Failure {
                 format!("the value is {found}, not an object"),
                 "each record must be an object with a field per column".to_owned(),
             ),
+            Self::Unknown(field) if program.computes(&field) => {
+                let hint = format!("leave the field out with `columns.{field}.drop: true`, or with `unknown_fields`");
+                of_record(Some(field), format!("the column of this name cannot be filled: {COMPUTED}"), hint)
+            }
             Self::Unknown(field) => of_record(
                 Some(field),
                 "the table has no column for it".to_owned(),
@@ -460,19 +464,11 @@ impl Failure {
                 "mend the producer: which of the two counts cannot be told".to_owned(),
             ),
             Self::Absent(column) => {
-                let rule = &program.columns[column];
-                let reason = if rule.value.nullable {
-                    "the record lacks the field, and null and the column's DEFAULT cannot be told apart"
-                } else {
-                    "the record lacks the field, and the column is neither nullable nor has it a DEFAULT"
-                };
+                let name = &program.columns[column].table_column.name;
                 of_column(
                     column,
-                    reason.to_owned(),
-                    format!(
-                        "alter the column, set `null: default` for the topic, or `columns.{}.drop: true`",
-                        rule.table_column.name
-                    ),
+                    "the record lacks the field, and the column is neither nullable nor has it a DEFAULT".to_owned(),
+                    format!("alter the column, set `null: default` for the topic, or `columns.{name}.drop: true`"),
                 )
             }
             Self::Misfit(column, misfit) => {

@@ -39,6 +39,9 @@ pub(super) struct FieldRule {
     pub(super) column: Option<usize>,
 }
 
+/// Why nothing is written into a [`ColumnDefault::Generated`] column.
+pub(super) const COMPUTED: &str = "the database computes it, and takes no value for it";
+
 /// How values get into one column.
 #[derive(Debug)]
 pub(super) struct ColumnRule {
@@ -106,10 +109,21 @@ impl Program {
             UnknownFields::Error | UnknownFields::Column(_) => Unknown::Refused,
         };
         for (index, column) in table.columns.iter().enumerate() {
+            let configured = route.columns.iter().find(|c| c.name == column.name);
             if column.default == ColumnDefault::Generated {
+                // A field of its name is as unknown as any other, unless the route speaks of the column.
+                match configured {
+                    None => {}
+                    Some(c) if c.drop => fields.push(FieldRule { name: c.from.as_str().into(), column: None }),
+                    Some(_) => refused.push(RefusedColumn {
+                        column: column.name.clone(),
+                        type_text: column.type_text.clone(),
+                        reason: COMPUTED.to_owned(),
+                        hint: format!("take `columns.{}` out of the route, or set its `drop: true`", column.name),
+                    }),
+                }
                 continue;
             }
-            let configured = route.columns.iter().find(|c| c.name == column.name);
             let name: Box<str> = configured.map_or(&column.name, |c| &c.from).as_str().into();
             if configured.is_some_and(|c| c.drop) {
                 fields.push(FieldRule { name, column: None });
@@ -175,6 +189,11 @@ impl Program {
         }
     }
 
+    /// Whether the table has a column of this name that takes no values.
+    pub(super) fn computes(&self, name: &str) -> bool {
+        self.layout.table.columns.iter().any(|c| c.name == name && c.default == ColumnDefault::Generated)
+    }
+
     /// For people: each field, the column that it fills with its type, and what to know of it.
     #[must_use]
     pub fn mapping(&self) -> Vec<[String; 3]> {
@@ -184,12 +203,12 @@ impl Program {
             };
             let column = &rule.table_column;
             let remark = match rule.when_absent {
+                Some(_) if column.default == ColumnDefault::Ephemeral => "not stored: feeds other columns' DEFAULTs",
                 Some(Mark::Absent) if column.default == ColumnDefault::None => {
                     "its type's default where the record lacks it"
                 }
                 Some(Mark::Absent) => "DEFAULT where the record lacks it",
                 Some(_) => "null where the record lacks it",
-                None if rule.value.nullable => "must be in the record: null and its DEFAULT cannot be told apart",
                 None => "must be in the record",
             };
             [field.name.to_string(), format!("{} {}", column.name, column.type_text), remark.to_owned()]
@@ -219,7 +238,7 @@ impl ColumnRule {
         })?;
         let when_absent = match (value.nullable, column.default) {
             (true, ColumnDefault::None) => Some(Mark::Null),
-            (false, ColumnDefault::Expression) => Some(Mark::Absent),
+            (_, default) if default.fills_in() => Some(Mark::Absent),
             (false, _) if null == NullPolicy::Default => Some(Mark::Absent),
             _ => None,
         };

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{Connection, Session, TableSchema};
+use rowfall_dialects::contract::{Connection, Session, TableSchema, TableSpec};
 
 use crate::budget::Budget;
 use crate::config::{Route, Settings};
@@ -149,8 +149,9 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Vec
     let found = look(settings, connection).await?;
     // Whatever can be refused is refused before anything is created.
     for Found { route, table, .. } in &found {
-        if let Table::There(schema) = table {
-            ready(connection, route, schema).await?;
+        match table {
+            Table::There(schema) => _ = ready(connection, route, schema).await?,
+            Table::Missing { spec, .. } => first(create_problems(connection.session.as_ref(), spec).await?)?,
         }
     }
     let mut prepared = Vec::new();
@@ -164,10 +165,12 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Vec
 /// The program that fills the table, if nothing keeps this user from running it.
 async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<Program>, Problem> {
     let program = reconcile::compile(route, schema)?;
-    match problems(connection.session.as_ref(), schema).await?.into_iter().next() {
-        Some(problem) => Err(problem),
-        None => Ok(program),
-    }
+    first(problems(connection.session.as_ref(), schema).await?)?;
+    Ok(program)
+}
+
+fn first(problems: Vec<Problem>) -> Result<(), Problem> {
+    problems.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// What would keep this user from writing the table.
@@ -177,6 +180,16 @@ async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>
 pub async fn problems(session: &dyn Session, table: &TableSchema) -> Result<Vec<Problem>, Problem> {
     let doing = format!("table {}", table.name);
     let found = session.check(table).await.map_err(|e| Problem::from(e).within(&doing))?;
+    Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
+}
+
+/// What would keep this user from creating the table.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn create_problems(session: &dyn Session, table: &TableSpec) -> Result<Vec<Problem>, Problem> {
+    let doing = format!("table {}", table.name);
+    let found = session.check_create(table).await.map_err(|e| Problem::from(e).within(&doing))?;
     Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
 }
 

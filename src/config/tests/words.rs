@@ -27,7 +27,7 @@ fn unknown_keys() {
      help: the keys in `kafka` are `brokers`, `start_from` and `properties`; librdkafka's own
            properties stand in `kafka.properties`
     "#);
-    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    columns:\n      id: { typ: int64 }\n"), @r#"
+    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    columns:\n      id: { typ: int64 }\n"), @"
      × unknown key `topics.orders.columns.id.typ`; did you mean `type`?
       ╭─[rowfall.yaml:4:13]
     3 │     columns:
@@ -36,8 +36,9 @@ fn unknown_keys() {
       ·              ╰── no such key
     5 │ name: shop
       ╰────
-     help: the keys in `topics.orders.columns.id` are `from`, `type`, `nullable` and `drop`
-    "#);
+     help: the keys in `topics.orders.columns.id` are `from`, `type`, `nullable`, `default`, `drop`,
+           `codec`, `comment` and `ttl`
+    ");
 }
 
 #[test]

@@ -1,0 +1,233 @@
+//! CREATE TABLE.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::grammar::{literal, quote, quote_table};
+use super::{engines, type_names, types};
+use crate::contract::{ColumnSpec, Refusal, Storage, TableSpec};
+
+/// The one statement. Expressions stand in it as they were given: what they mean is the server's to say.
+pub(super) fn create_table(table: &TableSpec) -> Result<String, Refusal> {
+    let TableSpec { name, columns, storage } = table;
+    if columns.is_empty() {
+        return Err(Refusal(format!("table {name} would have no columns")));
+    }
+    refuse_nullable_keys(table)?;
+
+    let mut lines = Vec::new();
+    for column in columns {
+        let line = column_line(column)
+            .map_err(|Refusal(why)| Refusal(format!("column {} of table {name}: {why}", column.name)))?;
+        lines.push(line);
+    }
+    lines.extend(storage.indexes.iter().map(|(index, text)| format!("INDEX {} {text}", quote(index))));
+    let projections = storage.projections.iter();
+    lines.extend(projections.map(|(projection, text)| format!("PROJECTION {} ({text})", quote(projection))));
+
+    let mut sql = format!("CREATE TABLE IF NOT EXISTS {}", quote_table(name));
+    if let Some(cluster) = &storage.cluster {
+        let _ = write!(sql, " ON CLUSTER {}", quote(cluster));
+    }
+    let engine = storage.engine.as_deref().unwrap_or("MergeTree").trim();
+    let _ = write!(sql, " (\n    {}\n)\nENGINE = {engine}", lines.join(",\n    "));
+    // Only the MergeTree family sorts, and it must be told how.
+    let order_by = match storage.order_by.as_slice() {
+        [] if engines::is_merge_tree(engine) && storage.primary_key.is_empty() => Some("tuple()".to_owned()),
+        expressions => key(expressions),
+    };
+    let clauses = [
+        ("PARTITION BY", storage.partition_by.clone()),
+        ("PRIMARY KEY", key(&storage.primary_key)),
+        ("ORDER BY", order_by),
+        ("SAMPLE BY", storage.sample_by.clone()),
+        ("TTL", storage.ttl.clone()),
+        ("SETTINGS", settings(&storage.settings)?),
+        ("COMMENT", storage.comment.as_deref().map(literal)),
+    ];
+    for (keyword, clause) in clauses {
+        if let Some(clause) = clause {
+            let _ = write!(sql, "\n{keyword} {clause}");
+        }
+    }
+    Ok(sql)
+}
+
+fn column_line(column: &ColumnSpec) -> Result<String, Refusal> {
+    let mut line = format!("{} {}", quote(&column.name), full_type(column)?);
+    if let Some(expression) = &column.default {
+        let _ = write!(line, " DEFAULT {expression}");
+    }
+    if let Some(text) = &column.storage.comment {
+        let _ = write!(line, " COMMENT {}", literal(text));
+    }
+    if let Some(codec) = &column.storage.codec {
+        let _ = write!(line, " CODEC({codec})");
+    }
+    if let Some(expression) = &column.storage.ttl {
+        let _ = write!(line, " TTL {expression}");
+    }
+    Ok(line)
+}
+
+fn key(expressions: &[String]) -> Option<String> {
+    match expressions {
+        [] => None,
+        [expression] => Some(expression.clone()),
+        expressions => Some(format!("({})", expressions.join(", "))),
+    }
+}
+
+fn settings(settings: &BTreeMap<String, String>) -> Result<Option<String>, Refusal> {
+    let mut clauses = Vec::new();
+    for (setting, value) in settings {
+        if !is_plain_name(setting) {
+            return Err(Refusal(format!("`{setting}` is not the name of a ClickHouse setting")));
+        }
+        clauses.push(format!("{setting} = {}", setting_value(value)));
+    }
+    Ok(Some(clauses.join(", ")).filter(|clauses| !clauses.is_empty()))
+}
+
+fn full_type(column: &ColumnSpec) -> Result<String, Refusal> {
+    if column.nullable { type_names::nullable(&column.type_text) } else { Ok(column.type_text.clone()) }
+}
+
+fn is_plain_name(setting: &str) -> bool {
+    !setting.is_empty() && setting.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Numbers stand for themselves, everything else is a string.
+fn setting_value(value: &str) -> String {
+    if value.parse::<f64>().is_ok_and(f64::is_finite) { value.to_owned() } else { literal(value) }
+}
+
+/// ClickHouse refuses nullable columns in keys with a message that does not say which column or what to do.
+fn refuse_nullable_keys(table: &TableSpec) -> Result<(), Refusal> {
+    let Storage { order_by, partition_by, primary_key, settings, .. } = &table.storage;
+    if settings.get("allow_nullable_key").is_some_and(|value| matches!(value.as_str(), "1" | "true")) {
+        return Ok(());
+    }
+    let keys = order_by.iter().map(|key| ("order_by", key));
+    let keys = keys.chain(primary_key.iter().map(|key| ("primary_key", key)));
+    let keys = keys.chain(partition_by.iter().map(|key| ("partition_by", key)));
+    for (option, expression) in keys {
+        let expression = expression.trim();
+        let named = table.columns.iter().find(|column| column.name == expression || quote(&column.name) == expression);
+        if let Some(ColumnSpec { name, type_text, nullable, .. }) = named
+            && (*nullable || types::parse(type_text).is_ok_and(|column| column.value.nullable))
+        {
+            return Err(Refusal(format!(
+                "column {name} of table {} is nullable and cannot stand in {option}: make it not nullable, or set \
+                 `allow_nullable_key: 1` in the table's settings",
+                table.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{ColumnStorage, TableName};
+
+    fn orders(storage: Storage) -> TableSpec {
+        TableSpec {
+            name: TableName { schema: Some("shop".into()), name: "orders".into() },
+            columns: vec![
+                ColumnSpec::new("id", "Int64", false),
+                ColumnSpec::new("note", "String", true),
+                ColumnSpec::new("country", "LowCardinality(String)", true),
+                ColumnSpec::new("at", "DateTime64(3, 'UTC')", false),
+            ],
+            storage,
+        }
+    }
+
+    #[test]
+    fn a_table_without_wishes_is_a_merge_tree() {
+        let sql = create_table(&orders(Storage::default())).unwrap();
+        insta::assert_snapshot!(sql, @r"
+        CREATE TABLE IF NOT EXISTS `shop`.`orders` (
+            `id` Int64,
+            `note` Nullable(String),
+            `country` LowCardinality(Nullable(String)),
+            `at` DateTime64(3, 'UTC')
+        )
+        ENGINE = MergeTree
+        ORDER BY tuple()
+        ");
+    }
+
+    #[test]
+    fn storage_is_followed() {
+        let texts = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let mut spec = orders(Storage {
+            engine: Some("ReplacingMergeTree(at)".into()),
+            order_by: vec!["id".into(), "cityHash64(id)".into()],
+            primary_key: vec!["id".into()],
+            partition_by: Some("toYYYYMM(at)".into()),
+            sample_by: Some("cityHash64(id)".into()),
+            ttl: Some("toDateTime(at) + INTERVAL 1 YEAR".into()),
+            settings: texts(&[("index_granularity", "4096"), ("storage_policy", "it's hot")]),
+            indexes: texts(&[("by note", "note TYPE bloom_filter(0.01) GRANULARITY 4"), ("a", "at TYPE minmax")]),
+            projections: texts(&[("by_country", "SELECT country, count() GROUP BY country")]),
+            comment: Some("the shop's orders".into()),
+            cluster: Some("my cluster".into()),
+        });
+        spec.columns[1].storage =
+            ColumnStorage { codec: None, comment: Some("it's free".into()), ttl: Some("at + INTERVAL 1 DAY".into()) };
+        spec.columns[2].default = Some("'DE'".into());
+        spec.columns[3].default = Some("now64(3)".into());
+        spec.columns[3].storage.codec = Some("Delta, ZSTD(3)".into());
+        insta::assert_snapshot!(create_table(&spec).unwrap(), @r"
+        CREATE TABLE IF NOT EXISTS `shop`.`orders` ON CLUSTER `my cluster` (
+            `id` Int64,
+            `note` Nullable(String) COMMENT 'it\'s free' TTL at + INTERVAL 1 DAY,
+            `country` LowCardinality(Nullable(String)) DEFAULT 'DE',
+            `at` DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(3)),
+            INDEX `a` at TYPE minmax,
+            INDEX `by note` note TYPE bloom_filter(0.01) GRANULARITY 4,
+            PROJECTION `by_country` (SELECT country, count() GROUP BY country)
+        )
+        ENGINE = ReplacingMergeTree(at)
+        PARTITION BY toYYYYMM(at)
+        PRIMARY KEY id
+        ORDER BY (id, cityHash64(id))
+        SAMPLE BY cityHash64(id)
+        TTL toDateTime(at) + INTERVAL 1 YEAR
+        SETTINGS index_granularity = 4096, storage_policy = 'it\'s hot'
+        COMMENT 'the shop\'s orders'
+        ");
+    }
+
+    #[test]
+    fn other_engines_are_not_sorted() {
+        let sql = create_table(&orders(Storage { engine: Some("Memory".into()), ..Storage::default() }));
+        assert!(sql.unwrap().ends_with("ENGINE = Memory"));
+    }
+
+    #[test]
+    fn a_nullable_key_is_refused_by_name() {
+        let mut storage = Storage { order_by: vec!["id".into(), "`note`".into()], ..Storage::default() };
+        let refusal = create_table(&orders(storage.clone())).unwrap_err();
+        insta::assert_snapshot!(refusal, @"column note of table shop.orders is nullable and cannot stand in order_by: make it not nullable, or set `allow_nullable_key: 1` in the table's settings");
+        storage.settings.insert("allow_nullable_key".into(), "1".into());
+        assert!(create_table(&orders(storage)).is_ok());
+    }
+
+    #[test]
+    fn a_list_that_may_be_null_is_refused_by_name() {
+        let mut spec = orders(Storage::default());
+        spec.columns.push(ColumnSpec::new("tags", "Array(String)", true));
+        insta::assert_snapshot!(create_table(&spec).unwrap_err(), @"column tags of table shop.orders: ClickHouse has no nullable Array(String)");
+    }
+
+    #[test]
+    fn settings_are_names() {
+        let settings = [("a = 1, b".to_owned(), "1".to_owned())].into();
+        let refusal = create_table(&orders(Storage { settings, ..Storage::default() })).unwrap_err();
+        insta::assert_snapshot!(refusal, @"`a = 1, b` is not the name of a ClickHouse setting");
+    }
+}
