@@ -5,11 +5,13 @@ mod support;
 #[path = "../benches/workload.rs"]
 mod workload;
 
+mod clusters;
 mod configurations;
 mod conformance;
 mod faults;
 mod moving;
 mod plan;
 mod records;
+mod tables;
 mod types;
 mod until_end;

@@ -38,7 +38,12 @@ const LOG: &str = "one insert at a time, the others wait; a crash of the server 
 /// What to know of the engines that keep less than each row as it was written, whole inserts at a time.
 const PROMISES: &[(&[&str], &str)] = &[
     (
-        &["SummingMergeTree", "AggregatingMergeTree", "CollapsingMergeTree", "VersionedCollapsingMergeTree"],
+        &["SummingMergeTree"],
+        "it sums the rows of a key, so rows that come twice after a crash are counted twice for good, and it drops rows \
+         whose sums are all zero",
+    ),
+    (
+        &["AggregatingMergeTree", "CollapsingMergeTree", "VersionedCollapsingMergeTree"],
         "it merges the rows of a key into one, so rows that come twice after a crash are counted twice for good",
     ),
     (
@@ -46,6 +51,7 @@ const PROMISES: &[(&[&str], &str)] = &[
         "rows are acknowledged when their shards have them, but an insert is as many inserts as shards: a retry after \
          a lost answer may double its rows on some of them",
     ),
+    (&["GraphiteMergeTree"], "it rolls values up by the server's graphite_rollup, those of one insert at once"),
     (&["Memory"], "its rows are gone when the server restarts"),
     (&["Null"], "it keeps nothing: rows are where its materialized views put them, and nowhere without one"),
     (&["Log", "TinyLog", "StripeLog"], LOG),

@@ -36,6 +36,8 @@ const ALL: (&str, &str) = ("rowfall", "rowfall-secret");
 impl ClickHouse {
     /// A user who may read everything and write nothing, and the password.
     pub const READER: (&'static str, &'static str) = ("reader", "reader-secret");
+    /// The cluster of [`ClickHouse::start_private_cluster`].
+    pub const CLUSTER: &'static str = "rowfall_two_shards";
     /// A user who may not even read, and the password.
     pub const NOGRANT: (&'static str, &'static str) = ("nogrant", "nogrant-secret");
 
@@ -48,6 +50,40 @@ impl ClickHouse {
     /// latest. Files in `dir/config.d` and `dir/users.d` are merged into the configuration, as ClickHouse does.
     pub fn start_private(dir: impl AsRef<Path>) -> Result<ClickHouse, Error> {
         Server::private(&ClickHouseService, dir.as_ref()).map(ClickHouse::of)
+    }
+
+    /// Two servers of one's own, below `dir`, each of which knows both as the cluster [`ClickHouse::CLUSTER`], a shard
+    /// each, and has a `graphite_rollup`.
+    pub fn start_private_cluster(dir: impl AsRef<Path>) -> Result<[ClickHouse; 2], Error> {
+        let dirs = ["first", "second"].map(|name| dir.as_ref().join(name));
+        let [first, second] = dirs.each_ref().map(ClickHouse::start_private);
+        let servers = [first?, second?];
+        let shard = |server: &ClickHouse| {
+            let ClickHouse { tcp_port, user, password, .. } = server;
+            format!(
+                "<shard><replica><host>127.0.0.1</host><port>{tcp_port}</port><user>{user}</user>\
+                 <password>{password}</password></replica></shard>"
+            )
+        };
+        let config = format!(
+            "<clickhouse>
+  <remote_servers><{name}>{}</{name}></remote_servers>
+  <graphite_rollup><default>
+    <function>avg</function><retention><age>0</age><precision>60</precision></retention>
+  </default></graphite_rollup>
+</clickhouse>
+",
+            servers.each_ref().map(shard).concat(),
+            name = ClickHouse::CLUSTER,
+        );
+        // Each has to know the other's port, which is chosen at its first start.
+        for (server, dir) in servers.iter().zip(dirs) {
+            create(&dir.join("config.d"))?;
+            write(&dir.join("config.d/cluster.xml"), &config)?;
+            server.server.stop()?;
+            server.server.start()?;
+        }
+        Ok(servers)
     }
 
     fn of(server: Server) -> ClickHouse {

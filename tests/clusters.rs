@@ -1,0 +1,146 @@
+//! Two servers as a cluster: rows that are spread over both, and tables that must be on both before the first row.
+//!
+//! The test server has no Keeper and so no `ON CLUSTER`: the statement is tested as text, and the wait with tables that
+//! are made by hand.
+
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use rowfall_dialects::connect;
+use rowfall_dialects::contract::{Advice, Compression, Connection, Storage, TableName, Target};
+use rowfall_services::ClickHouse;
+
+use crate::support::{self, Rowfall, query};
+use crate::workload;
+
+const CLUSTER: &str = ClickHouse::CLUSTER;
+
+#[test]
+fn rows_are_spread_over_the_shards_and_acknowledged_by_them() {
+    const COUNT: u64 = 5000;
+    let services = support::services();
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = ClickHouse::start_private_cluster(folder.path()).expect("servers of its own");
+    let name = support::unique("cluster");
+    support::create_topic(&services.kafka, &name, 2, &[]);
+    workload::produce(&services.kafka.brokers, &name, 2, 0..COUNT);
+    for server in &servers {
+        query(server, &format!("CREATE TABLE {name}_local ({}) ENGINE = MergeTree ORDER BY id", workload::COLUMNS));
+        query(
+            server,
+            &format!(
+                "CREATE TABLE {name} AS {name}_local \
+                 ENGINE = Distributed({CLUSTER}, default, {name}_local, id)"
+            ),
+        );
+    }
+    let config = support::one_topic(&services.kafka, &servers[0], &name, "");
+    let plan = Rowfall::with_config("plan", &config, &[]).output();
+    let note = plan.stdout.lines().find(|line| line.contains("note: ")).unwrap_or_default();
+    assert_snapshot!(note.trim(), @"note: Distributed: rows are acknowledged when their shards have them, but an insert is as many inserts as shards: a retry after a lost answer may double its rows on some of them");
+    let run = || Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
+    assert_eq!(run().rows(), COUNT);
+    // At once, not after a queue: the setting is pinned.
+    for server in &servers {
+        support::assert_holds_exactly(server, &name, COUNT);
+        let local = query(server, &format!("SELECT count(), countIf(id % 2 = 0) IN (0, count()) FROM {name}_local"));
+        assert_eq!(local, format!("{}\t1", COUNT / 2), "half of the rows are on each");
+    }
+
+    // A shard that is away: nothing is acknowledged until it is back.
+    servers[1].server.stop().expect("stopped");
+    workload::produce(&services.kafka.brokers, &name, 2, COUNT..COUNT + 10);
+    let process = Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).start();
+    support::eventually("a complaint", Duration::from_secs(60), || process.said().contains("on shard 1 replica 0"));
+    servers[1].server.start().expect("started again");
+    assert_eq!(process.wait(Duration::from_secs(120)).rows(), 10);
+    let ids = query(&servers[0], &format!("SELECT uniqExact(id) FROM {name}"));
+    assert_eq!(ids, (COUNT + 10).to_string(), "nothing is lost; what the other shard had taken may be twice");
+
+    // The same two servers, for what else needs a server of its own.
+    graphite(&servers[0]);
+    waits_for_every_server(&servers);
+}
+
+fn graphite(server: &ClickHouse) {
+    let services = support::services();
+    let name = support::unique("graphite");
+    support::create_topic(&services.kafka, &name, 1, &[]);
+    let records = [r#"{"Path":"a.b","Time":1700000040,"Value":1.5}"#, r#"{"Path":"a.c","Time":1700000100,"Value":2}"#];
+    support::produce(&services.kafka, &name, 0, &records);
+    let columns = "Path String, Time DateTime('UTC'), Value Float64, Timestamp DateTime DEFAULT 0";
+    let engine = "GraphiteMergeTree('graphite_rollup') ORDER BY (Path, Time)";
+    query(server, &format!("CREATE TABLE {name} ({columns}) ENGINE = {engine}"));
+    let config = support::one_topic(&services.kafka, server, &name, "");
+    let output = Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
+    assert_eq!(output.rows(), 2);
+    let rows = query(server, &format!("SELECT Path, toUnixTimestamp(Time), Value FROM {name} ORDER BY Path"));
+    assert_eq!(rows, "a.b\t1700000040\t1.5\na.c\t1700000100\t2");
+}
+
+fn waits_for_every_server(servers: &[ClickHouse; 2]) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = support::target(&servers[0]).parse().expect("a URL");
+    let connection = runtime.block_on(connect(&Target { url, compression: Compression::Auto })).expect("connected");
+    let table = TableName { schema: Some("shop".into()), name: "late".into() };
+    servers.iter().for_each(|server| _ = query(server, "CREATE DATABASE shop"));
+    let columns = "id UInt64, note String DEFAULT 'x', day Date MATERIALIZED today()";
+    let make = format!("CREATE TABLE shop.late ({columns}) ENGINE = MergeTree ORDER BY id");
+    query(&servers[0], &make);
+    let wait = |connection: &Connection, cluster: &str, patience: Duration| {
+        let storage = Storage { cluster: Some(cluster.into()), ..Storage::default() };
+        runtime.block_on(async {
+            let schema = connection.session.describe(&table).await.expect("described").expect("there");
+            connection.session.everywhere(&schema, &storage, patience).await
+        })
+    };
+    let host = query(&servers[0], "SELECT hostName()");
+    let message = |cluster: &str, seconds| {
+        let error = wait(&connection, cluster, Duration::from_secs(seconds)).expect_err("not everywhere");
+        assert_eq!(error.advice == Advice::Retry, cluster == CLUSTER, "{error}");
+        format!("{error}\n{}", error.hint.as_deref().unwrap_or_default()).replace(&host, "HOST")
+    };
+    assert_snapshot!(message(CLUSTER, 0), @"
+    shop.late is not the same on every server of cluster rowfall_two_shards: HOST (server 2) lacks the table
+    look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
+    ");
+    assert_snapshot!(message(CLUSTER, 1), @"
+    shop.late is not the same on every server of cluster rowfall_two_shards after 1 s: HOST (server 2) lacks the table
+    look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
+    ");
+    assert_snapshot!(message("no_such", 1), @"
+    code 701: cannot see whether every server of cluster no_such has shop.late: Requested cluster 'no_such' not found (CLUSTER_DOESNT_EXIST)
+    `SELECT cluster FROM system.clusters` lists the ones that this server knows
+    ");
+
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(700));
+            query(&servers[1], "CREATE TABLE shop.late (id UInt64) ENGINE = MergeTree ORDER BY id");
+            std::thread::sleep(Duration::from_millis(700));
+            assert_snapshot!(message(CLUSTER, 0), @"
+            shop.late is not the same on every server of cluster rowfall_two_shards: HOST (server 2) lacks column note
+            look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
+            ");
+            query(&servers[1], "ALTER TABLE shop.late ADD COLUMN note Int8, ADD COLUMN day Date");
+            std::thread::sleep(Duration::from_millis(700));
+            assert_snapshot!(message(CLUSTER, 0), @"
+            shop.late is not the same on every server of cluster rowfall_two_shards: HOST (server 2) has column note as Int8, not String
+            look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
+            ");
+            query(&servers[1], "DROP TABLE shop.late SYNC");
+            query(&servers[1], &make);
+        });
+        let begun = std::time::Instant::now();
+        wait(&connection, CLUSTER, Duration::from_secs(60)).expect("everywhere in the end");
+        assert!(begun.elapsed() > Duration::from_secs(2), "it did not wait");
+        late.join().expect("made");
+    });
+
+    // A server that is away counts as one that is behind.
+    servers[1].server.stop().expect("stopped");
+    let error = wait(&connection, CLUSTER, Duration::ZERO).expect_err("a server is away");
+    assert_eq!((error.advice, error.code.as_deref()), (Advice::Retry, Some("279")), "{error}");
+    servers[1].server.start().expect("started again");
+    wait(&connection, CLUSTER, Duration::from_secs(30)).expect("everywhere again");
+}
