@@ -13,14 +13,14 @@ use rowfall_services::ClickHouse;
 use crate::support::{self, Rowfall, query};
 use crate::workload;
 
-const CLUSTER: &str = ClickHouse::CLUSTER;
+const CLUSTER: &str = "rowfall_two_shards";
 
 #[test]
-fn rows_are_spread_over_the_shards_and_acknowledged_by_them() {
+fn two_servers_are_one_cluster() {
     const COUNT: u64 = 5000;
     let services = support::services();
     let folder = tempfile::tempdir().expect("a folder");
-    let servers = ClickHouse::start_private_cluster(folder.path()).expect("servers of its own");
+    let servers = ClickHouse::start_private_cluster(folder.path(), CLUSTER).expect("servers of its own");
     let name = support::unique("cluster");
     support::create_topic(&services.kafka, &name, 2, &[]);
     workload::produce(&services.kafka.brokers, &name, 2, 0..COUNT);

@@ -5,6 +5,7 @@ mod support;
 #[path = "../benches/workload.rs"]
 mod workload;
 
+mod clickhouse_docs;
 mod clusters;
 mod configurations;
 mod conformance;

@@ -165,7 +165,8 @@ enum Loose {
     Number(String),
     Text(String),
     List(Vec<Spanned<Loose>>),
-    Map(Vec<(Spanned<String>, Spanned<Loose>)>),
+    /// Without a key where it is YAML's null.
+    Map(Vec<(Spanned<Option<String>>, Spanned<Loose>)>),
 }
 
 impl<'de> Deserialize<'de> for Loose {
@@ -241,9 +242,10 @@ fn build(loose: Spanned<Loose>, yaml: &str, whole: &Place, start: usize) -> Node
         Loose::Text(text) => Kind::Text(text),
         Loose::List(items) => Kind::List(items.into_iter().map(|item| build(item, yaml, whole, start)).collect()),
         Loose::Map(entries) => {
-            let entry = |(key, value): (Spanned<String>, Spanned<Loose>)| Entry {
+            // The setting `null:` is a key like others, however YAML reads the word.
+            let entry = |(key, value): (Spanned<Option<String>>, Spanned<Loose>)| Entry {
                 place: place(key.referenced),
-                key: key.value,
+                key: key.value.unwrap_or_else(|| "null".to_owned()),
                 value: build(value, yaml, whole, start),
             };
             Kind::Map(entries.into_iter().map(entry).collect())

@@ -36,8 +36,6 @@ const ALL: (&str, &str) = ("rowfall", "rowfall-secret");
 impl ClickHouse {
     /// A user who may read everything and write nothing, and the password.
     pub const READER: (&'static str, &'static str) = ("reader", "reader-secret");
-    /// The cluster of [`ClickHouse::start_private_cluster`].
-    pub const CLUSTER: &'static str = "rowfall_two_shards";
     /// A user who may not even read, and the password.
     pub const NOGRANT: (&'static str, &'static str) = ("nogrant", "nogrant-secret");
 
@@ -52,9 +50,9 @@ impl ClickHouse {
         Server::private(&ClickHouseService, dir.as_ref()).map(ClickHouse::of)
     }
 
-    /// Two servers of one's own, below `dir`, each of which knows both as the cluster [`ClickHouse::CLUSTER`], a shard
+    /// Two servers of one's own, `dir/first` and `dir/second`, each of which knows both as the cluster `name`, a shard
     /// each, and has a `graphite_rollup`.
-    pub fn start_private_cluster(dir: impl AsRef<Path>) -> Result<[ClickHouse; 2], Error> {
+    pub fn start_private_cluster(dir: impl AsRef<Path>, name: &str) -> Result<[ClickHouse; 2], Error> {
         let dirs = ["first", "second"].map(|name| dir.as_ref().join(name));
         let [first, second] = dirs.each_ref().map(ClickHouse::start_private);
         let servers = [first?, second?];
@@ -74,7 +72,6 @@ impl ClickHouse {
 </clickhouse>
 ",
             servers.each_ref().map(shard).concat(),
-            name = ClickHouse::CLUSTER,
         );
         // Each has to know the other's port, which is chosen at its first start.
         for (server, dir) in servers.iter().zip(dirs) {

@@ -491,3 +491,16 @@ fn a_file_that_was_passed_over() {
           file is read only when it is named
     "#);
 }
+
+#[test]
+fn the_key_null_needs_no_quotes() {
+    for yaml in [
+        "topics:\n  orders:\n    null: default\n",
+        "topics: { orders: { null: default } }\n",
+        "topics: { orders: { \"null\": default } }\n",
+    ] {
+        let rest = REST.lines().filter(|line| !line.starts_with("topics"));
+        let settings = loaded(&format!("{}\n{yaml}", rest.collect::<Vec<_>>().join("\n")));
+        assert_eq!(settings.routes[0].null, NullPolicy::Default, "{yaml}");
+    }
+}
