@@ -203,6 +203,8 @@ fn grant(said: &str) -> Option<String> {
     let (user, _) = said.split_once(": ")?;
     let (_, right) = said.split_once("necessary to have the grant ")?;
     let right = right.split_once(". ").map_or(right, |(right, _)| right).trim_end_matches('.');
+    // `: while pushing to view …`
+    let right = right.split_once(": ").map_or(right, |(right, _)| right);
     Some(format!("GRANT {right} TO {}", super::grammar::quote(user)))
 }
 
@@ -244,6 +246,11 @@ mod tests {
         );
         assert_eq!(error.advice, Advice::Pause);
         assert_eq!(error.hint.unwrap(), "GRANT INSERT(a, b) ON rf.other TO `app`");
+        let of_a_view = self::error(
+            "Code: 497. DB::Exception: app: Not enough privileges. To execute this query, it's necessary to have the \
+             grant SELECT(at) ON rf.t: while pushing to view rf.v. (ACCESS_DENIED) (version 26.9.2.1)",
+        );
+        assert_eq!(of_a_view.hint.unwrap(), "GRANT SELECT(at) ON rf.t TO `app`");
     }
 
     #[test]
