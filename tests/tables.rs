@@ -139,6 +139,33 @@ fn null_and_default_are_told_apart() {
 }
 
 #[test]
+fn records_that_lack_a_column_by_turns_arrive_as_clickhouse_reads_them() {
+    const COUNT: u64 = 4000;
+    let services = support::services();
+    let record = |n: u64| {
+        let a = ["", r#","a":null"#, r#","a":5"#][usize::try_from(n * 7 % 3).expect("small")];
+        let list = if n % 5 < 2 { format!(r#","list":[{},2]"#, n % 200) } else { String::new() };
+        let text = if n.is_multiple_of(4) { String::new() } else { format!(r#","text":"text {n}""#) };
+        format!(r#"{{"id":{n}{a}{list}{text}}}"#)
+    };
+    let records: Vec<_> = (0..COUNT).map(record).collect();
+    let name = topic(&services, &records.iter().map(String::as_str).collect::<Vec<_>>());
+    let columns = "id UInt64, a Nullable(Int64) DEFAULT id * 10, list Array(UInt8) DEFAULT [7, 7], \
+         text String DEFAULT concat('d', toString(id)), nested Array(String) DEFAULT [text]";
+    let own = format!("{name}_own");
+    query(&services.clickhouse, &format!("CREATE TABLE {own} ({columns}) ENGINE = MergeTree ORDER BY id"));
+    query(&services.clickhouse, &format!("INSERT INTO {own} FORMAT JSONEachRow {}", records.join("\n")));
+    for engine in ["MergeTree", "ReplacingMergeTree"] {
+        let table = format!("{name}_{engine}");
+        query(&services.clickhouse, &format!("CREATE TABLE {table} ({columns}) ENGINE = {engine} ORDER BY id"));
+        assert_eq!(run(&into(&services, &name, &table)).rows(), COUNT);
+        let differing = format!("SELECT count() FROM (SELECT * FROM {own} EXCEPT SELECT * FROM {table})");
+        assert_eq!(query(&services.clickhouse, &differing), "0", "{engine}");
+        assert_eq!(query(&services.clickhouse, &format!("SELECT count() FROM {table}")), COUNT.to_string());
+    }
+}
+
+#[test]
 fn an_ephemeral_column_is_filled_and_feeds_the_others() {
     let services = support::services();
     let records = [

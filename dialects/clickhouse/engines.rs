@@ -92,6 +92,11 @@ pub(super) fn is_merge_tree(engine: &str) -> bool {
     name(engine).ends_with("MergeTree")
 }
 
+/// Whether the order of the rows within an insert means nothing: no merge picks one of them by it.
+pub(super) fn forgets_order(engine: &str) -> bool {
+    ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&name(engine))
+}
+
 /// An engine without its arguments.
 pub(super) fn name(engine: &str) -> &str {
     engine.split('(').next().unwrap_or_default().trim()

@@ -7,6 +7,8 @@
 #[cfg(target_endian = "big")]
 compile_error!("columns are sent as they lie in memory, and ClickHouse wants little-endian");
 
+mod gaps;
+
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -14,6 +16,8 @@ use super::chunk::{Chunk, MAX_VARINT, push_text, push_varint};
 use super::streams::{self, Stream};
 use super::types::{self, ColumnType, Scalar, Wire};
 use crate::contract::{Block, Column, Error, Mark, TableColumn};
+
+pub(super) use gaps::regroup;
 
 /// A block on its way to bytes.
 pub(super) struct Encoder<'a> {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use clickhouse::error::Error as ClientError;
 
 use super::codes::Of;
-use super::native::Encoder;
+use super::native::{Encoder, regroup};
 use super::server::ClickHouse;
 use super::{check, cluster, describe, grammar};
 use crate::contract::{Block, Error, Receipt, Session, Storage, TableName, TableSchema, TableSpec};
@@ -71,6 +71,8 @@ impl Session for ClickHouse {
         if block.rows == 0 {
             return Ok(Receipt::default());
         }
+        let regrouped = regroup(block)?;
+        let block = regrouped.as_ref().unwrap_or(block);
         let mut encoder = Encoder::new(block, CHUNK)?;
         let table = self.resolve(&block.layout.table.name);
         let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();

@@ -259,6 +259,68 @@ impl Values {
         }
     }
 
+    fn take(&self, rows: &[u32]) -> Self {
+        fn of<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|row| values[*row as usize]).collect()
+        }
+        match self {
+            Self::Bool(v) => Self::Bool(of(v, rows)),
+            Self::Int8(v) => Self::Int8(of(v, rows)),
+            Self::Int16(v) => Self::Int16(of(v, rows)),
+            Self::Int32(v) => Self::Int32(of(v, rows)),
+            Self::Int64(v) => Self::Int64(of(v, rows)),
+            Self::UInt8(v) => Self::UInt8(of(v, rows)),
+            Self::UInt16(v) => Self::UInt16(of(v, rows)),
+            Self::UInt32(v) => Self::UInt32(of(v, rows)),
+            Self::UInt64(v) => Self::UInt64(of(v, rows)),
+            Self::Float32(v) => Self::Float32(of(v, rows)),
+            Self::Float64(v) => Self::Float64(of(v, rows)),
+            Self::Int128(v) => Self::Int128(of(v, rows)),
+            Self::UInt128(v) => Self::UInt128(of(v, rows)),
+            Self::Int256(v) => Self::Int256(of(v, rows)),
+            Self::Uuid(v) => Self::Uuid(of(v, rows)),
+            Self::Text(text) => {
+                let mut taken = Text::default();
+                for row in rows {
+                    taken.bytes.extend_from_slice(text.row(*row as usize));
+                    taken.end_row();
+                }
+                Self::Text(taken)
+            }
+            Self::List(list) => {
+                let (mut ends, mut elements) = (Vec::with_capacity(rows.len()), Vec::new());
+                let mut end = 0;
+                for row in rows {
+                    let row = *row as usize;
+                    let range = if row == 0 { 0 } else { list.ends[row - 1] }..list.ends[row];
+                    end += range.end - range.start;
+                    elements.extend(range);
+                    ends.push(end);
+                }
+                Self::List(List { ends, values: Box::new(list.values.take(&elements)) })
+            }
+            Self::Struct(of) => {
+                let parts = of.parts.iter().map(|part| part.take(rows)).collect();
+                Self::Struct(Struct { parts, rows: rows.len() })
+            }
+            Self::Variant(variant) => {
+                // For each row, which of its type's values is its own.
+                let mut counts = [0u32; 256];
+                let place = |kind: &u8| {
+                    let count = &mut counts[usize::from(*kind)];
+                    *count += 1;
+                    *count - 1
+                };
+                let places: Vec<u32> = variant.kinds.iter().map(place).collect();
+                let columns = (0u8..).zip(&variant.columns).map(|(kind, column)| {
+                    let own = rows.iter().filter(|row| variant.kinds[**row as usize] == kind);
+                    column.take(&own.map(|row| places[*row as usize]).collect::<Vec<_>>())
+                });
+                Self::Variant(Variant { columns: columns.collect(), kinds: of(&variant.kinds, rows) })
+            }
+        }
+    }
+
     /// Rows held.
     #[inline]
     #[must_use]
@@ -318,6 +380,17 @@ impl Column {
             }
         });
         self.marks.0.truncate(rows);
+    }
+
+    /// A column of these rows of this one, in this order.
+    ///
+    /// # Panics
+    /// When one of them is not there.
+    #[must_use]
+    pub fn take(&self, rows: &[u32]) -> Self {
+        let mut marks: Vec<_> = rows.iter().map(|row| self.marks.get(*row as usize) as u8).collect();
+        marks.truncate(marks.iter().rposition(|mark| *mark != 0).map_or(0, |last| last + 1));
+        Self { values: self.values.take(rows), marks: Marks(marks) }
     }
 
     /// Bytes in use by the rows, without spare capacity.

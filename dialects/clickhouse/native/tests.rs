@@ -419,4 +419,45 @@ proptest! {
             prop_assert_eq!(&chunks.concat(), &whole[0]);
         }
     }
+
+    #[test]
+    fn rows_that_change_places_stay_themselves(block in any_block(), seed in any::<u32>()) {
+        let rows = u32::try_from(block.rows).unwrap();
+        let mut order: Vec<u32> = (0..rows).collect();
+        order.sort_by_key(|row| row.wrapping_mul(2_654_435_761).wrapping_add(seed).wrapping_mul(seed | 1));
+        let mut back = vec![0; block.rows];
+        (0..).zip(&order).for_each(|(at, row): (u32, _)| back[*row as usize] = at);
+        for column in &block.columns {
+            let taken = column.take(&order);
+            prop_assert_eq!(taken.len(), column.len());
+            prop_assert_eq!(&taken.take(&back), column);
+            if let Some(row) = order.first() {
+                prop_assert_eq!(taken.take(&[0]), column.take(&[*row]));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_lack_the_same_columns_come_together_where_their_order_means_nothing() {
+    let columns = [("id", "UInt32", ColumnDefault::None), ("a", "Nullable(UInt8)", ColumnDefault::Expression)];
+    let alternating = |kind: &str, run: u32| {
+        let mut schema = table(&columns);
+        schema.kind = kind.into();
+        block(schema, 2000, |columns| {
+            columns[0].values = Values::UInt32((0..2000).collect());
+            for row in 0..2000 {
+                columns[1].push_mark(if row / run % 2 == 0 { Mark::Absent } else { Mark::Null });
+            }
+        })
+    };
+    let blocks = |block: &Block| encoded(block).matches("id\\x06UInt32").count();
+    let bad = alternating("MergeTree", 1);
+    assert_eq!(blocks(&bad), 2000);
+    let good = regroup(&bad).unwrap().expect("its rows alternate");
+    assert_eq!(blocks(&good), 2);
+    let Values::UInt32(ids) = &good.columns[0].values else { panic!("numbers") };
+    assert!(ids[..1000].iter().all(|id| id % 2 == 0) && ids[..1000].is_sorted() && ids[1000..].is_sorted());
+    assert!(regroup(&alternating("MergeTree", 500)).unwrap().is_none(), "long runs stay");
+    assert!(regroup(&alternating("ReplacingMergeTree", 1)).unwrap().is_none(), "the last of a key wins there");
 }
