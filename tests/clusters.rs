@@ -59,6 +59,7 @@ fn two_servers_are_one_cluster() {
 
     // The same two servers, for what else needs a server of its own.
     graphite(&servers[0]);
+    a_queue_is_refused(&servers[0]);
     waits_for_every_server(&servers);
 }
 
@@ -76,6 +77,21 @@ fn graphite(server: &ClickHouse) {
     assert_eq!(output.rows(), 2);
     let rows = query(server, &format!("SELECT Path, toUnixTimestamp(Time), Value FROM {name} ORDER BY Path"));
     assert_eq!(rows, "a.b\t1700000040\t1.5\na.c\t1700000100\t2");
+}
+
+fn a_queue_is_refused(server: &ClickHouse) {
+    let services = support::services();
+    let name = support::unique("queue");
+    support::create_topic(&services.kafka, &name, 1, &[]);
+    // The test server complains and makes it all the same; it does not start again with one.
+    let _ = server.query(&format!("CREATE TABLE {name} (id UInt64) ENGINE = Kafka('127.0.0.1:1', 't', 'g', 'CSV')"));
+    let config = support::one_topic(&services.kafka, server, &name, "");
+    let output = Rowfall::with_config("check", &config, &[]).output();
+    query(server, &format!("DROP TABLE {name} SYNC"));
+    assert_snapshot!(output.stderr.replace(&name, "NAME").trim(), @"
+    rowfall: topic NAME into table NAME: default.NAME is a Kafka, which is a queue that would send the rows back to Kafka
+      → name the table that its materialized view fills, and drop both: rowfall takes their place
+    ");
 }
 
 fn waits_for_every_server(servers: &[ClickHouse; 2]) {

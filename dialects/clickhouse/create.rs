@@ -206,6 +206,9 @@ mod tests {
     fn other_engines_are_not_sorted() {
         let sql = create_table(&orders(Storage { engine: Some("Memory".into()), ..Storage::default() }));
         assert!(sql.unwrap().ends_with("ENGINE = Memory"));
+        let engine = "ReplicatedSummingMergeTree('/tables/{shard}/orders', '{replica}', (id))";
+        let sql = create_table(&orders(Storage { engine: Some(engine.into()), ..Storage::default() })).unwrap();
+        assert!(sql.ends_with(&format!("ENGINE = {engine}\nORDER BY tuple()")), "{sql}");
     }
 
     #[test]

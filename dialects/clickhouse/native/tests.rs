@@ -447,7 +447,7 @@ fn rows_that_lack_the_same_columns_come_together_where_their_order_means_nothing
         block(schema, 2000, |columns| {
             columns[0].values = Values::UInt32((0..2000).collect());
             for row in 0..2000 {
-                columns[1].push_mark(if row / run % 2 == 0 { Mark::Absent } else { Mark::Null });
+                columns[1].push_mark(if (row / run).is_multiple_of(2) { Mark::Absent } else { Mark::Null });
             }
         })
     };
