@@ -20,6 +20,7 @@ mod topic;
 #[path = "../workload.rs"]
 mod workload;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -43,6 +44,9 @@ struct Arguments {
     /// Fail unless rowfall with its defaults keeps the marks
     #[arg(long)]
     marks: bool,
+    /// Of the peers, only those that have this in their name
+    #[arg(long, default_value = "")]
+    only: String,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -87,21 +91,37 @@ fn main() -> ExitCode {
 /// Whether the marks are kept, if they are asked for.
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let services = support::services();
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     match arguments.beside {
         Beside::Bounds => bounds::run(arguments, &services),
-        Beside::Peers => peers::run(arguments, &services, &private(folder.path())?),
-        Beside::Curve => curve::run(arguments, &services, &private(folder.path())?).map(|()| true),
+        Beside::Peers => peers::run(arguments, &services, &Private::start()?.clickhouse),
+        Beside::Curve => curve::run(arguments, &services, &Private::start()?.clickhouse).map(|()| true),
     }
 }
 
 /// A ClickHouse for this run alone: nobody else's work counts, and nobody else has to live with what a peer leaves behind.
-fn private(folder: &Path) -> Result<ClickHouse, String> {
-    let merged = folder.join("config.d");
-    std::fs::create_dir(&merged)
-        .and_then(|()| std::fs::write(merged.join("kafka.xml"), peers::SERVER_CONFIG))
-        .expect("written");
-    ClickHouse::start_private(folder).map_err(|error| error.to_string())
+struct Private {
+    clickhouse: ClickHouse,
+    _lock: File,
+}
+
+impl Private {
+    /// Always in the same folder, so that a run which was interrupted leaves its rows only until the next.
+    fn start() -> Result<Self, String> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-clickhouse");
+        let lock = File::create(folder.with_added_extension("lock")).map_err(|error| error.to_string())?;
+        lock.try_lock().map_err(|_| "another bench runs here, and each would spoil the other's figures".to_owned())?;
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
+        }
+        let merged = folder.join("config.d");
+        let written = || {
+            std::fs::create_dir_all(&merged)?;
+            std::fs::write(merged.join("kafka.xml"), peers::SERVER_CONFIG)
+        };
+        written().map_err(|error| error.to_string())?;
+        let clickhouse = ClickHouse::start_private(&folder).map_err(|error| error.to_string())?;
+        Ok(Self { clickhouse, _lock: lock })
+    }
 }
 
 /// For below the table.

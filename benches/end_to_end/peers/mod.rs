@@ -64,7 +64,12 @@ pub(crate) fn run(arguments: &Arguments, services: &Services, clickhouse: &Click
     let machine = crate::table::machine(services);
     let topic = Topic::filled(&services.kafka, arguments.records, PARTITIONS);
     let stage = Stage::new(&services.kafka, clickhouse, topic);
-    let mut peers = all();
+    let chosen = |peer: &Box<dyn Peer>| peer.name().to_lowercase().contains(&arguments.only.to_lowercase());
+    let mut peers: Vec<_> = all().into_iter().filter(chosen).collect();
+    if peers.is_empty() {
+        let names: Vec<_> = all().iter().map(|peer| peer.name()).collect();
+        return Err(format!("no peer has `{}` in its name; there are: {}", arguments.only, names.join("; ")));
+    }
     peers.insert(0, Box::new(Rowfall));
     let cases = peers.into_iter().map(|peer| (peer.name(), peer));
     let rows = stage.rows(arguments.runs, cases, |name, peer| stage.fill(name, |table| peer.fill(&stage, table)))?;
