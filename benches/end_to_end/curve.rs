@@ -9,35 +9,42 @@ use crate::table::{Row, Table, number, thousands};
 use crate::topic::Topic;
 use crate::{Arguments, PARTITIONS};
 
-/// Rows of a batch.
-const SIZES: [u32; 6] = [10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
+/// Rows of a batch; the last is what nobody has to set.
+const SIZES: [Option<u32>; 7] =
+    [Some(10_000), Some(50_000), Some(100_000), Some(250_000), Some(500_000), Some(1_000_000), None];
 
 /// What a row of the workload occupies in columns, with something to spare: a vector grows by doubling.
 const BYTES_PER_ROW: u64 = 256;
 const MIB: u64 = 1 << 20;
 
 struct Case {
-    rows: u32,
-    /// Mebibytes, so much that the rows alone decide when a batch is closed.
+    name: String,
+    /// Mebibytes.
     memory: u64,
-    /// Rows of an insert as the server counted them: fewer than `rows` where the topic or a partition ended.
+    settings: Vec<String>,
+    /// Rows of an insert as the server counted them: fewer than asked for where the topic ended, or memory was short.
     inserted: Cell<f64>,
 }
 
 impl Case {
-    fn new(rows: u32) -> Self {
+    fn new(rows: Option<u32>) -> Self {
+        let Some(rows) = rows else {
+            return Self {
+                name: "by default".to_owned(),
+                memory: 256,
+                settings: Vec::new(),
+                inserted: Cell::default(),
+            };
+        };
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) as u64;
-        // A unit may occupy its share of seven eighths of the memory: two for each worker and one more.
-        let memory = u64::from(rows) * BYTES_PER_ROW * (2 * workers + 1) * 8 / 7;
-        Self { rows, memory: memory.div_ceil(MIB).max(256), inserted: Cell::default() }
-    }
-
-    fn settings(&self) -> Vec<String> {
-        let bytes = (u64::from(self.rows) * BYTES_PER_ROW).div_ceil(MIB).max(64);
-        vec![
-            format!("memory={}MiB", self.memory),
-            format!("batch={{ rows: {}, bytes: {bytes}MiB, age: 1m }}", self.rows),
-        ]
+        // So much that the rows alone decide when a batch is closed: it may occupy its share of seven eighths of the
+        // memory, of which each worker has two and one is left.
+        let batch = u64::from(rows) * BYTES_PER_ROW;
+        let memory = (batch * (2 * workers + 1) * 8 / 7).div_ceil(MIB).max(256);
+        let bytes = batch.div_ceil(MIB).max(64);
+        let settings =
+            vec![format!("memory={memory}MiB"), format!("batch={{ rows: {rows}, bytes: {bytes}MiB, age: 1m }}")];
+        Self { name: thousands(rows), memory, settings, inserted: Cell::default() }
     }
 }
 
@@ -50,10 +57,10 @@ pub(crate) fn run(arguments: &Arguments, services: &Services, clickhouse: &Click
     let inserts = || -> f64 {
         stage.query("SELECT sum(value) FROM system.events WHERE event = 'InsertQuery'").parse().expect("a number")
     };
-    let named = cases.iter().map(|case| (thousands(case.rows), case));
+    let named = cases.iter().map(|case| (case.name.clone(), case));
     let rows = stage.rows(arguments.runs, named, |name, case| {
         let before = inserts();
-        let cost = stage.fill(&format!("batches of {name}"), |table| stage.rowfall(table, &case.settings()))?;
+        let cost = stage.fill(&format!("batches of {name}"), |table| stage.rowfall(table, &case.settings))?;
         case.inserted.set(f64::from(stage.topic.records) / (inserts() - before));
         Ok(cost)
     })?;

@@ -111,8 +111,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(Measured { keep, args }) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             with_servers(keep, || {
-                // Peers and batch sizes have nothing to do with what one core decodes.
-                if !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve")) {
+                if measures_cores(&args) {
                     cargo(["bench", "--quiet", "--bench", "decode", "--bench", "encode"], &[])?;
                 }
                 cargo(["bench", "--quiet", "--bench", "end_to_end", "--"], &args)
@@ -132,6 +131,11 @@ fn test_command(args: &[String]) -> Vec<&'static str> {
     let own = args.iter().take_while(|arg| *arg != "--");
     let is_choice = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
     if own.into_iter().any(is_choice) { vec!["test"] } else { vec!["test", "--workspace"] }
+}
+
+/// Whether a bench with these arguments is also one of what a core decodes and encodes.
+fn measures_cores(args: &[String]) -> bool {
+    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve"))
 }
 
 /// Runs `work` with all servers up, and leaves them as they were found.
@@ -201,6 +205,20 @@ mod tests {
         };
         assert!(with.keep);
         assert_eq!(with.args, ["--test", "it", "--", "--nocapture"]);
+    }
+
+    #[test]
+    fn peers_and_batch_sizes_are_measured_without_the_rest() {
+        let bench = |args: &[&str]| match Cli::parse_from([&["x", "bench"], args].concat()).command {
+            Command::Bench(Measured { keep, args }) => (keep, measures_cores(&args), args),
+            _ => panic!("not a bench"),
+        };
+        let (keep, cores, args) = bench(&["--keep", "peers", "--records", "300000", "--marks"]);
+        assert!(keep && !cores);
+        assert_eq!(args, ["peers", "--records", "300000", "--marks"]);
+        assert!(!bench(&["curve"]).1);
+        assert!(bench(&["--marks"]).1);
+        assert!(bench(&[]).1);
     }
 
     #[test]
