@@ -21,7 +21,7 @@ mod topic;
 mod workload;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -100,8 +100,20 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
 
 /// A ClickHouse for this run alone: nobody else's work counts, and nobody else has to live with what a peer leaves behind.
 struct Private {
+    // Dropped in this order: the server ends before its folder goes, and the next may begin when both are gone.
     clickhouse: ClickHouse,
+    _folder: Folder,
     _lock: File,
+}
+
+/// Removed when dropped.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // If it cannot be, the next run tries again and says why it cannot.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Private {
@@ -120,7 +132,7 @@ impl Private {
         };
         written().map_err(|error| error.to_string())?;
         let clickhouse = ClickHouse::start_private(&folder).map_err(|error| error.to_string())?;
-        Ok(Self { clickhouse, _lock: lock })
+        Ok(Self { clickhouse, _folder: Folder(folder), _lock: lock })
     }
 }
 

@@ -74,11 +74,13 @@ impl<'s> Stage<'s> {
         let cost = cost.map_err(|error| format!("{name}: {error}"))?;
         let found = self.checksum(&table);
         if found != self.expected {
-            let Self { topic, expected, .. } = self;
+            let read = |checksum: &str| checksum.replace('\t', ", ");
             return Err(format!(
-                "{name}: {table} is not what {} holds: rows, different ids, sum over all values are {found:?}, \
-                 not {expected:?}",
-                topic.name
+                "{name}: {table} is not what {} holds: rows, different ids and the sum over all values are {}; they should \
+                 be {}",
+                self.topic.name,
+                read(&found),
+                read(&self.expected)
             ));
         }
         self.drop_table(&table);

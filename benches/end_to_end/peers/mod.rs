@@ -64,8 +64,8 @@ pub(crate) fn run(arguments: &Arguments, services: &Services, clickhouse: &Click
     let machine = crate::table::machine(services);
     let topic = Topic::filled(&services.kafka, arguments.records, PARTITIONS);
     let stage = Stage::new(&services.kafka, clickhouse, topic);
-    let chosen = |peer: &Box<dyn Peer>| peer.name().to_lowercase().contains(&arguments.only.to_lowercase());
-    let mut peers: Vec<_> = all().into_iter().filter(chosen).collect();
+    let mut peers = all();
+    peers.retain(|peer| peer.name().to_lowercase().contains(&arguments.only.to_lowercase()));
     if peers.is_empty() {
         let names: Vec<_> = all().iter().map(|peer| peer.name()).collect();
         return Err(format!("no peer has `{}` in its name; there are: {}", arguments.only, names.join("; ")));
