@@ -63,7 +63,7 @@ pub(crate) fn program() -> Arc<Program> {
         }
     };
     let name = TableName { schema: None, name: "orders".to_owned() };
-    let columns = columns(workload::COLUMNS).into_iter().map(column).collect();
+    let columns = workload::columns().into_iter().map(column).collect();
     let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
     let route = Route {
         topic: "orders".to_owned(),
@@ -75,16 +75,6 @@ pub(crate) fn program() -> Arc<Program> {
         storage: Storage::default(),
     };
     Arc::new(Program::compile(&table, &route).expect("all columns can be filled"))
-}
-
-/// The columns of a list, some of whose types have commas in parentheses.
-fn columns(list: &str) -> Vec<&str> {
-    let mut depth = 0_i32;
-    let outside = |c: char| {
-        depth += i32::from(c == '(') - i32::from(c == ')');
-        c == ',' && depth == 0
-    };
-    list.split(outside).map(str::trim).collect()
 }
 
 /// Rounds of a comparison.

@@ -15,6 +15,16 @@ pub(crate) const COLUMNS: &str = "id UInt64, user_id UInt32, event LowCardinalit
      price Decimal(18, 2), quantity Int32, ok Bool, score Float64, at DateTime64(3, 'UTC'), session UUID, \
      url String, note Nullable(String)";
 
+/// Each of the columns, name and type; some types have commas in parentheses.
+pub(crate) fn columns() -> Vec<&'static str> {
+    let mut depth = 0_i32;
+    let outside = |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    };
+    COLUMNS.split(outside).map(str::trim).collect()
+}
+
 /// The same columns computed by ClickHouse from `number`: an oracle that shares no code with rowfall.
 pub(crate) const EXPECTED: &str = "number AS id, toUInt32(number * 7 % 1000003) AS user_id, \
      ['view','click','cart','order','refund'][number % 5 + 1]::LowCardinality(String) AS event, \

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) struct Cost {
     /// From the assignment of the partitions, or the first byte sent, to the last row.
     pub(crate) seconds: f64,
-    /// CPU seconds of our process, all threads, start and end included.
+    /// CPU seconds of its own processes, all threads, start and end included.
     pub(crate) own: Option<f64>,
     /// CPU seconds of ClickHouse until the last row is acknowledged.
     pub(crate) server: Option<f64>,
@@ -17,7 +17,7 @@ pub(crate) struct Cost {
     pub(crate) with_merges: Option<f64>,
     /// CPU seconds of Kafka.
     pub(crate) broker: Option<f64>,
-    /// The most memory that our process had resident, in MiB.
+    /// The most memory that its own processes had resident, in MiB.
     pub(crate) peak: Option<f64>,
 }
 
@@ -52,18 +52,36 @@ impl Cost {
     }
 }
 
-/// A command that has ended well.
+/// Commands that have ended well.
+#[derive(Default)]
 pub(crate) struct Ran {
     pub(crate) cpu: f64,
     pub(crate) peak: f64,
     pub(crate) stdout: String,
 }
 
-/// Runs a command to its end.
-pub(crate) fn run(command: &mut Command) -> Ran {
+/// Runs commands beside each other to their ends; their sums. An error has what a command that failed said.
+pub(crate) fn run(commands: &mut [Command]) -> Result<Ran, String> {
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = commands.iter_mut().map(|command| scope.spawn(|| run_one(command))).collect();
+        running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let mut sum = Ran::default();
+    for ran in all {
+        let ran = ran?;
+        sum.cpu += ran.cpu;
+        sum.peak += ran.peak;
+        sum.stdout += &ran.stdout;
+    }
+    Ok(sum)
+}
+
+fn run_one(command: &mut Command) -> Result<Ran, String> {
     let mut said = tempfile::tempfile().expect("a file");
     let stderr = said.try_clone().expect("a handle");
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");
+    let program = command.get_program().to_string_lossy().into_owned();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn();
+    let mut child = child.map_err(|error| format!("{program} does not start: {error}"))?;
     let mut peak = 0.0;
     // Until it is a zombie: its memory is gone then, its times are kept until it is reaped.
     while Stat::of(child.id()).state != "Z" {
@@ -77,9 +95,9 @@ pub(crate) fn run(command: &mut Command) -> Ran {
     if !status.success() {
         let mut stderr = String::new();
         said.rewind().and_then(|()| said.read_to_string(&mut stderr)).expect("text");
-        panic!("{command:?} failed ({status}):\n{stderr}");
+        return Err(format!("{program} failed ({status}):\n{stderr}"));
     }
-    Ran { cpu, peak, stdout }
+    Ok(Ran { cpu, peak, stdout })
 }
 
 /// CPU seconds that a process has used so far, in all its threads, for itself and in the kernel.

@@ -1,6 +1,7 @@
 //! The table, as Markdown that can be read as it is.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use rowfall_services::Services;
 
@@ -8,65 +9,80 @@ use crate::cost::Cost;
 use crate::support;
 
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Millions of rows a second.
     pub(crate) rate: f64,
     /// CPU in seconds per million records.
     pub(crate) cost: Cost,
 }
 
-const HEAD: [&str; 10] =
-    ["", "s", "M rows/s", "own CPU", "× reader", "server CPU", "with merges", "× POSTs", "broker CPU", "peak MiB"];
+/// Cells under a head, and the lines that stand below them.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+    notes: Vec<String>,
+}
 
-/// The table, and the lines that stand below it. `reader` and `posts` are the ceilings that the others are compared with.
-pub(crate) fn markdown(rows: &[Row], reader: &Row, posts: &Row, lines: &[&str]) -> String {
-    let number = |value: Option<f64>, digits: usize| value.map_or("–".to_owned(), |v| format!("{v:.digits$}"));
-    let ratio = |value: Option<f64>, ceiling: Option<f64>| number(value.zip(ceiling).map(|(v, c)| v / c), 2);
-    let cells = |row: &Row| {
-        let Row { name, rate, cost } = row;
-        [
-            (*name).to_owned(),
-            number(Some(cost.seconds), 2),
-            number(Some(*rate), 2),
-            number(cost.own, 2),
-            ratio(cost.own, reader.cost.own),
-            number(cost.server, 2),
-            number(cost.with_merges, 2),
-            ratio(cost.with_merges, posts.cost.with_merges),
-            number(cost.broker, 2),
-            number(cost.peak, 0),
-        ]
-    };
-    let rows: Vec<_> = rows.iter().map(cells).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].as_str());
-        cells.chain([HEAD[column]]).map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let mut text = String::new();
-    let mut line = |cells: [&str; HEAD.len()]| {
-        for (column, cell) in cells.into_iter().enumerate() {
-            let width = width(column);
-            let cell = match column {
-                0 => format!("| {cell:<width$} |"),
-                _ => format!(" {cell:>width$} |"),
-            };
-            text.push_str(&cell);
-        }
-        text.push('\n');
-    };
-    line(HEAD);
-    let rules: Vec<_> =
-        (0..HEAD.len()).map(|c| if c == 0 { "-".repeat(width(c)) } else { "-".repeat(width(c) - 1) + ":" }).collect();
-    line(std::array::from_fn(|column| rules[column].as_str()));
-    rows.iter().for_each(|row| line(row.each_ref().map(String::as_str)));
-    text.push_str(
-        "\nCPU in seconds per million records, of whole processes. s: from the assignment of the partitions, the \
-         reader's first record, or the first byte sent, to the last row. Own CPU: start and end included.\n",
-    );
-    for line in lines {
-        writeln!(text, "{line}.").expect("a String can be written to");
+impl Table {
+    pub(crate) fn new(head: &[&str]) -> Self {
+        Self { rows: vec![head.iter().map(ToString::to_string).collect()], notes: Vec::new() }
     }
-    text
+
+    /// One cell for each of the head's.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        assert_eq!(N, self.rows[0].len(), "cells of {}", cells[0]);
+        self.rows.push(cells.into());
+    }
+
+    pub(crate) fn note(&mut self, line: &str) {
+        self.notes.push(line.to_owned());
+    }
+
+    /// Prints it, and writes it into this file beside what cargo builds.
+    pub(crate) fn publish(&self, file: &str) {
+        let text = self.markdown();
+        println!("{text}");
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(file);
+        std::fs::write(&file, &text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+
+    fn markdown(&self) -> String {
+        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let widths: Vec<_> = (0..self.rows[0].len()).map(width).collect();
+        let rule = |(column, width): (usize, &usize)| match column {
+            0 => "-".repeat(*width),
+            _ => "-".repeat(width - 1) + ":",
+        };
+        let mut rows = self.rows.clone();
+        rows.insert(1, widths.iter().enumerate().map(rule).collect());
+        let mut text = String::new();
+        for row in rows {
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                match column {
+                    0 => write!(text, "| {cell:<width$} |"),
+                    _ => write!(text, " {cell:>width$} |"),
+                }
+                .expect("a String can be written to");
+            }
+            text.push('\n');
+        }
+        text.push_str(
+            "\nCPU in seconds per million records, of whole processes. s: from the assignment of the partitions, the \
+             reader's first record, or the first byte sent, to the last row. Own CPU: start and end included.\n",
+        );
+        for line in &self.notes {
+            writeln!(text, "{line}.").expect("a String can be written to");
+        }
+        text
+    }
+}
+
+/// With these many digits; a dash where there is none.
+pub(crate) fn number(value: impl Into<Option<f64>>, digits: usize) -> String {
+    value.into().map_or("–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+pub(crate) fn ratio(value: Option<f64>, ceiling: Option<f64>) -> String {
+    number(value.zip(ceiling).map(|(value, ceiling)| value / ceiling), 2)
 }
 
 /// What it runs on.

@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::http;
 use crate::needs::Need;
 use crate::place::{create, write};
+use crate::python;
 use crate::server::Server;
 use crate::service::{Service, Site};
-use crate::step::run;
 use crate::versions;
 
 /// A running ClickHouse server.
@@ -136,14 +136,7 @@ impl Service for ClickHouseService {
     }
 
     fn install(&self, into: &Path, log: &Path) -> Result<(), Error> {
-        let mut pip = Command::new("python3");
-        // Into a directory of our own, which also a Python that its distribution manages allows.
-        pip.args(["-m", "pip", "install", "--no-deps", "--target"]);
-        pip.arg(into);
-        pip.arg(format!("chdb-core=={}", versions::CHDB_CORE));
-        pip.env("PIP_ROOT_USER_ACTION", "ignore");
-        pip.env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-        run(&mut pip, log)
+        python::install(&[format!("chdb-core=={}", versions::CHDB_CORE)], into, log)
     }
 
     fn prepare(&self, site: &Site) -> Result<(), Error> {

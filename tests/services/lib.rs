@@ -27,6 +27,7 @@
 //!
 //! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`: those there are
 //! - `versions`: what is installed
+//! - `python`: packages from PyPI, for ClickHouse and for the bench's peers
 //! - `needs`: what the machine must have first
 //! - `place`: where it is installed, completely or not at all
 //! - `ports`, `process`, `server`: a server in its run directory, started, found again, stopped, killed
@@ -40,6 +41,7 @@ mod needs;
 mod place;
 mod ports;
 mod process;
+mod python;
 mod server;
 mod service;
 mod step;
@@ -49,6 +51,7 @@ pub use clickhouse::ClickHouse;
 pub use error::{Error, UP};
 pub use kafka::Kafka;
 pub use needs::{BUILD, Need, ensure};
+pub use python::python_clients;
 pub use server::Server;
 
 use place::Place;

@@ -39,8 +39,12 @@ impl Place {
     }
 
     pub(crate) fn install_dir(&self, service: &dyn Service) -> PathBuf {
-        let name = format!("{}-{}", service.name(), service.version());
-        self.root.join("install").join(name)
+        self.directory(service.name(), service.version())
+    }
+
+    /// Where something of this name and version is installed.
+    pub(crate) fn directory(&self, name: &str, version: &str) -> PathBuf {
+        self.root.join("install").join(format!("{name}-{version}"))
     }
 
     pub(crate) fn install_log(&self, name: &str) -> Result<PathBuf, Error> {
@@ -72,18 +76,32 @@ impl Place {
         }
         needs::ensure(&all)?;
         for service in missing {
-            let complete = self.install_dir(*service);
-            // The name is this process's own: an installer whose starter was killed may still be writing.
-            let partial = complete.with_added_extension(format!("partial-{}", std::process::id()));
-            let log = self.install_log(service.name())?;
-            step(format_args!("{} {}: install", service.name(), service.version()), || {
-                self.remove_partial()?;
-                create(&partial)?;
-                service.install(&partial, &log)?;
-                fs::rename(&partial, &complete).map_err(Error::io("rename", &partial))
-            })?;
+            self.complete(service.name(), service.version(), |into, log| service.install(into, log))?;
         }
         Ok(())
+    }
+
+    /// The directory of what is installed under this name and version, by `install` if it is not there yet.
+    pub(crate) fn complete(
+        &self,
+        name: &str,
+        version: &str,
+        install: impl FnOnce(&Path, &Path) -> Result<(), Error>,
+    ) -> Result<PathBuf, Error> {
+        let complete = self.directory(name, version);
+        if complete.exists() {
+            return Ok(complete);
+        }
+        // The name is this process's own: an installer whose starter was killed may still be writing.
+        let partial = complete.with_added_extension(format!("partial-{}", std::process::id()));
+        let log = self.install_log(name)?;
+        step(format_args!("{name} {version}: install"), || {
+            self.remove_partial()?;
+            create(&partial)?;
+            install(&partial, &log)?;
+            fs::rename(&partial, &complete).map_err(Error::io("rename", &partial))
+        })?;
+        Ok(complete)
     }
 
     /// What interrupted installations left behind.

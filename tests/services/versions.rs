@@ -8,3 +8,14 @@ pub(crate) const LOG4J_SLF4J: &str = "2.24.3";
 /// The real server's code, packaged as a Python module.
 pub(crate) const CHDB_CORE: &str = "26.9.0";
 pub(crate) const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
+/// The Python clients that a consumer written by hand would use, with all that they need: name and version.
+pub(crate) const PYTHON_CLIENTS: &[(&str, &str)] = &[
+    ("confluent-kafka", "2.16.1"),
+    ("clickhouse-connect", "1.12.0"),
+    ("clickhouse-connect-core", "0.2.3"),
+    ("orjson", "3.13.0"),
+    ("backports.zstd", "1.8.0"),
+    ("certifi", "2026.10.19.post1"),
+    ("lz4", "4.4.5"),
+    ("urllib3", "2.8.0"),
+];

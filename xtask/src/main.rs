@@ -30,7 +30,8 @@ enum Command {
         #[arg(long)]
         deny: bool,
     },
-    /// Run the benches, the last against real servers: one table, also written to target/bench.md
+    /// Run the benches, the last against real servers: one table, also written to target/. `peers` and `curve` in front of
+    /// the arguments measure other things and leave the first benches out
     Bench(Measured),
     /// Write the generated pages and the API's documentation
     Docs,
@@ -63,7 +64,7 @@ struct Measured {
     /// Leave the servers running afterwards
     #[arg(long)]
     keep: bool,
-    /// Passed on to the end-to-end bench: --records N, --runs N, --marks
+    /// Passed on to the end-to-end bench: [peers|curve] --records N, --runs N, --marks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -110,7 +111,9 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(Measured { keep, args }) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             with_servers(keep, || {
-                cargo(["bench", "--quiet", "--bench", "decode", "--bench", "encode"], &[])?;
+                if measures_cores(&args) {
+                    cargo(["bench", "--quiet", "--bench", "decode", "--bench", "encode"], &[])?;
+                }
                 cargo(["bench", "--quiet", "--bench", "end_to_end", "--"], &args)
             })
         }
@@ -128,6 +131,11 @@ fn test_command(args: &[String]) -> Vec<&'static str> {
     let own = args.iter().take_while(|arg| *arg != "--");
     let is_choice = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
     if own.into_iter().any(is_choice) { vec!["test"] } else { vec!["test", "--workspace"] }
+}
+
+/// Whether a bench with these arguments is also one of what a core decodes and encodes.
+fn measures_cores(args: &[String]) -> bool {
+    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve"))
 }
 
 /// Runs `work` with all servers up, and leaves them as they were found.
@@ -197,6 +205,20 @@ mod tests {
         };
         assert!(with.keep);
         assert_eq!(with.args, ["--test", "it", "--", "--nocapture"]);
+    }
+
+    #[test]
+    fn peers_and_batch_sizes_are_measured_without_the_rest() {
+        let bench = |args: &[&str]| match Cli::parse_from([&["x", "bench"], args].concat()).command {
+            Command::Bench(Measured { keep, args }) => (keep, measures_cores(&args), args),
+            _ => panic!("not a bench"),
+        };
+        let (keep, cores, args) = bench(&["--keep", "peers", "--records", "300000", "--marks"]);
+        assert!(keep && !cores);
+        assert_eq!(args, ["peers", "--records", "300000", "--marks"]);
+        assert!(!bench(&["curve"]).1);
+        assert!(bench(&["--marks"]).1);
+        assert!(bench(&[]).1);
     }
 
     #[test]
