@@ -51,7 +51,7 @@ impl Records {
 pub(crate) fn program() -> Arc<Program> {
     let url = "clickhouse://localhost/default".parse().expect("a URL");
     // Sends nothing: the grammar is what is wanted.
-    let connection = rowfall_dialects::clickhouse::connect(&Target { url, compression: Compression::None });
+    let connection = rowfall_dialects::clickhouse::connect(&Target::new(url, Compression::None));
     let grammar = connection.expect("a target").grammar;
     let column = |text: &str| {
         let (name, type_text) = text.split_once(' ').expect("a name and a type");

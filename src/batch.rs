@@ -17,6 +17,8 @@ pub struct Unit {
     pub blocks: Vec<Block>,
     /// One per partition that it holds records or gaps of.
     pub spans: Vec<Span>,
+    /// Whether its age closed it: a larger one would have been possible.
+    pub aged: bool,
     /// Held until the unit's columns are given back or dropped.
     permit: Permit,
     home: Sender<Spare>,
@@ -180,11 +182,12 @@ impl OpenUnit {
 
     /// Closes it. What it occupies is accounted for, also when it was filled faster than anyone asked.
     #[must_use]
-    pub fn close(mut self) -> Unit {
+    pub fn close(mut self, aged: bool) -> Unit {
         self.account();
         Unit {
             blocks: vec![Block { layout: self.layout, columns: self.columns, rows: self.rows }],
             spans: self.spans,
+            aged,
             permit: self.permit,
             home: self.home,
         }

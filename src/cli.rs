@@ -171,7 +171,9 @@ fn run(settings: &Settings, until_end: bool, output: Output, line: &StatusLine) 
     let options = RunOptions { until_end, ..RunOptions::default() };
     listen_to_signals(&options)?;
     let runtime = pipeline::runtime()?;
-    let (connection, server) = runtime.block_on(pipeline::connect(settings))?;
+    let Some((connection, server)) = runtime.block_on(pipeline::connect_in_time(settings, &options.stop))? else {
+        return summarize(&Summary::default(), output);
+    };
     tracing::info!("{server} at {}", settings.target);
     let prepared = runtime.block_on(pipeline::prepare(settings, &connection))?;
     for p in &prepared {

@@ -3,23 +3,16 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::{FutureExt, StreamExt};
-use rand::Rng;
 use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableColumn};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
+use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
-
-/// The first pause before a failed write is tried again; doubled each time, with full jitter.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often an outage that goes on is logged.
-const REMIND: Duration = Duration::from_secs(60);
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -48,19 +41,21 @@ pub enum Outcome {
 pub fn lane(
     runtime: &tokio::runtime::Handle,
     session: Arc<dyn Session>,
+    pace: Arc<Pace>,
     tell: impl Fn(Outcome) + Send + Sync + 'static,
 ) -> UnboundedSender<Unit> {
     let (sender, receiver) = unbounded_channel();
-    let lane = Lane { session, refused: Mutex::default(), outage: Mutex::default() };
+    let lane = Lane { session, pace, refused: Mutex::default() };
     runtime.spawn(lane.run(receiver, tell));
     sender
 }
 
 struct Lane {
     session: Arc<dyn Session>,
+    /// The table's, shared with its other lanes.
+    pace: Arc<Pace>,
     /// Partitions of refused units: what comes behind would be written twice after a restart.
     refused: Mutex<HashSet<Arc<Owned>>>,
-    outage: Mutex<Outage>,
 }
 
 impl Lane {
@@ -98,7 +93,7 @@ impl Lane {
         }
         let mut written = Receipt::default();
         for block in unit.blocks.iter().filter(|block| block.rows > 0) {
-            let receipt = self.write_block(block).await.map_err(|error| {
+            let receipt = self.write_block(block, unit.aged).await.map_err(|error| {
                 let doing = format!("table {}, batch of {} rows", block.layout.table.name, block.rows);
                 Problem::from(error).within(&doing)
             })?;
@@ -113,31 +108,64 @@ impl Lane {
         self.refused.lock().expect("no panic while held")
     }
 
-    fn outage(&self) -> std::sync::MutexGuard<'_, Outage> {
-        self.outage.lock().expect("no panic while held")
+    /// Writes a block, in pieces where the database wants them; each is written once.
+    async fn write_block(&self, block: &Block, aged: bool) -> Result<Receipt, Error> {
+        let (mut tries, mut refused) = (Tries::default(), false);
+        loop {
+            let pieces = match self.session.cut(block).await {
+                Ok(Some(pieces)) => pieces,
+                Ok(None) => match self.write_piece(block, aged).await {
+                    Err(error) if error.advice == Advice::Cut && !refused => {
+                        refused = true;
+                        continue;
+                    }
+                    written => return written,
+                },
+                Err(error) => {
+                    self.wait(&mut tries, block, error).await?;
+                    continue;
+                }
+            };
+            let mut written = Receipt::default();
+            for rows in pieces {
+                // One at a time, since it is a copy.
+                let receipt = self.write_piece(&block.gather(&rows), aged).await?;
+                written.rows += receipt.rows;
+                written.bytes += receipt.bytes;
+            }
+            return Ok(written);
+        }
     }
 
-    /// Tries until the database takes the block, or refuses it for good.
-    async fn write_block(&self, block: &Block) -> Result<Receipt, Error> {
-        let table = &block.layout.table;
-        let (mut attempts, mut refreshed) = (0, false);
+    /// Tries until the database takes the rows, or refuses them for good.
+    async fn write_piece(&self, block: &Block, aged: bool) -> Result<Receipt, Error> {
+        let mut tries = Tries::default();
         loop {
+            self.pace.turn().await;
+            let began = Instant::now();
             match self.session.write(block).await {
                 Ok(receipt) => {
-                    self.outage().over(&table.name.to_string());
+                    self.pace.written(began.elapsed(), aged);
                     return Ok(receipt);
                 }
-                Err(error) if error.advice == Advice::Retry => {
-                    self.outage().goes_on(&table.name.to_string(), &error);
-                    tokio::time::sleep(pause(attempts)).await;
-                    attempts += 1;
-                }
-                Err(error) if error.advice == Advice::Refresh && !refreshed => {
-                    refreshed = true;
-                    self.compare(block, error).await?;
-                }
-                Err(error) => return Err(error),
+                Err(error) => self.wait(&mut tries, block, error).await?,
             }
+        }
+    }
+
+    /// Waits until what failed may be tried again; an error when it may not.
+    async fn wait(&self, tries: &mut Tries, block: &Block, error: Error) -> Result<(), Error> {
+        match error.advice {
+            Advice::Retry | Advice::Slow => {
+                tokio::time::sleep(self.pace.failed(&error, tries.failed)).await;
+                tries.failed += 1;
+                Ok(())
+            }
+            Advice::Refresh if !tries.refreshed => {
+                tries.refreshed = true;
+                self.compare(block, error).await
+            }
+            _ => Err(error),
         }
     }
 
@@ -161,33 +189,9 @@ impl Lane {
     }
 }
 
-/// Before a write is tried again that has failed so often before.
-fn pause(attempts: u32) -> Duration {
-    let longest = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE);
-    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
-/// A time in which the database does not take what a lane sends.
+/// What was tried so far.
 #[derive(Default)]
-struct Outage {
-    since: Option<Instant>,
-    said: Option<Instant>,
-}
-
-impl Outage {
-    fn goes_on(&mut self, table: &str, error: &Error) {
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        if self.said.is_none_or(|said| now - said >= REMIND) {
-            let seconds = (now - since).as_secs();
-            tracing::warn!(table, seconds, "cannot write, trying again: {}", Problem::from_ref(error));
-            self.said = Some(now);
-        }
-    }
-
-    fn over(&mut self, table: &str) {
-        if let Some(since) = std::mem::take(self).since {
-            tracing::info!(table, seconds = since.elapsed().as_secs(), "writing again");
-        }
-    }
+struct Tries {
+    failed: u32,
+    refreshed: bool,
 }

@@ -96,8 +96,8 @@ fn a_queue_is_refused(server: &ClickHouse) {
 
 fn waits_for_every_server(servers: &[ClickHouse; 2]) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let url = support::target(&servers[0]).parse().expect("a URL");
-    let connection = runtime.block_on(connect(&Target { url, compression: Compression::Auto })).expect("connected");
+    let target = Target::parse(&support::target(&servers[0]), Compression::Auto).expect("a URL");
+    let connection = runtime.block_on(connect(&target)).expect("connected");
     let table = TableName { schema: Some("shop".into()), name: "late".into() };
     servers.iter().for_each(|server| _ = query(server, "CREATE DATABASE shop"));
     let columns = "id UInt64, note String DEFAULT 'x', day Date MATERIALIZED today()";

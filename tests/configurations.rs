@@ -61,7 +61,7 @@ fn assert_untouched(services: &Services, name: &str) {
 fn into_target(services: &Services, name: &str, url: &str) -> ConfigFile {
     let brokers = &services.kafka.brokers;
     support::config_file(&format!(
-        "name: {name}\nkafka: {{ brokers: '{brokers}' }}\ntarget: {{ url: '{url}' }}\ntopics: {{ {name}: {{}} }}\n"
+        "name: {name}\nkafka: {{ brokers: '{brokers}' }}\ntarget: {{ url: '{url}', wait: 0s }}\ntopics: {{ {name}: {{}} }}\n"
     ))
 }
 

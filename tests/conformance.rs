@@ -50,7 +50,7 @@ fn clickhouse_keeps_the_contract() {
         support::query(clickhouse, &format!("CREATE DATABASE {database}"));
         let own = if named { "default" } else { &database };
         let url = support::target(clickhouse).replace("/default", &format!("/{own}"));
-        let target = Target { url: url.parse().expect("a URL"), compression };
+        let target = Target::new(url.parse().expect("a URL"), compression);
         runtime.block_on(async {
             let connection = rowfall_dialects::connect(&target).await.expect("the server answers");
             let reader = Reader { clickhouse, database: &database };

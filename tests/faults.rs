@@ -25,14 +25,14 @@ const SAME_MEMBER: &str = "{ group.instance.id: one }";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A producer that goes on until it is told to end: record `n` to partition `n % partitions`, as fast as is said.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
 impl Load {
-    fn start(kafka: &Kafka, topic: &str, partitions: u64, per_second: u64) -> Self {
+    pub(crate) fn start(kafka: &Kafka, topic: &str, partitions: u64, per_second: u64) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (brokers, topic) = (kafka.brokers.clone(), topic.to_owned());
         let (told, count) = (Arc::clone(&stop), Arc::clone(&sent));
@@ -61,7 +61,7 @@ impl Load {
     }
 
     /// Ends it; how many records were produced, all acknowledged.
-    fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the producer ends well");
         self.sent.load(Ordering::Relaxed)

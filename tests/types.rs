@@ -335,7 +335,7 @@ fn random_tables_equal_what_the_server_reads_from_the_same_json() {
     let clickhouse = support::services().clickhouse;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let url = support::target(&clickhouse).parse().expect("a URL");
-    let target = Target { url, compression: Compression::Auto };
+    let target = Target::new(url, Compression::Auto);
     let connection = runtime.block_on(rowfall_dialects::connect(&target)).expect("connected");
     let tables = std::env::var("ROWFALL_TABLES").map_or(TABLES, |text| text.parse().expect("a number of tables"));
     for seed in 1..=tables {

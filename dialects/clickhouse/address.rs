@@ -7,7 +7,7 @@ use url::Url;
 use super::settings::{EXPECTED, PINNED};
 use crate::contract::{Compression, Error, Target};
 
-/// Where the server is and how to enter.
+/// Where one server is and how to enter.
 pub(super) struct Address {
     /// `http://host:port` or `https://host:port`.
     pub(super) endpoint: String,
@@ -16,9 +16,12 @@ pub(super) struct Address {
     pub(super) database: String,
     /// Settings for every statement.
     pub(super) settings: Vec<(String, String)>,
-    /// Whether what is sent is compressed.
-    pub(super) compress: bool,
+    /// What is done to what is sent.
+    pub(super) compression: clickhouse::Compression,
 }
+
+/// The fastest level: the higher ones cost an insert more CPU than they save anyone network.
+const ZSTD_LEVEL: i32 = 1;
 
 /// Parameters of ClickHouse's HTTP interface that are not settings and would change what a request is.
 const PARAMETERS: &[&str] = &[
@@ -36,8 +39,12 @@ const PARAMETERS: &[&str] = &[
 ];
 
 impl Address {
-    pub(super) fn of(target: &Target) -> Result<Self, Error> {
-        let url = &target.url;
+    /// Each of the target's hosts, in its order.
+    pub(super) fn all(target: &Target) -> Result<Vec<Self>, Error> {
+        [&target.url].into_iter().chain(&target.others).map(|url| Self::of(target, url)).collect()
+    }
+
+    fn of(target: &Target, url: &Url) -> Result<Self, Error> {
         let tls = url.scheme() == "clickhouses";
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| {
             Error::pause(format!("{} names no host", shown(target)))
@@ -64,11 +71,12 @@ impl Address {
             password,
             database: if database.is_empty() { "default".to_owned() } else { database },
             settings: settings(url)?,
-            compress: match target.compression {
-                Compression::None => false,
-                Compression::Lz4 => true,
+            compression: match target.compression {
                 // On loopback the bytes cost less than compressing them.
-                Compression::Auto => !is_loopback(host),
+                Compression::Auto if is_loopback(host) => clickhouse::Compression::None,
+                Compression::None => clickhouse::Compression::None,
+                Compression::Auto | Compression::Lz4 => clickhouse::Compression::Lz4,
+                Compression::Zstd => clickhouse::Compression::Zstd(ZSTD_LEVEL),
             },
         })
     }
@@ -126,45 +134,64 @@ fn percent_decode(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn address(url: &str, compression: Compression) -> Result<Address, Error> {
-        Address::of(&Target { url: url.parse().unwrap(), compression })
+    fn addresses(url: &str, compression: Compression) -> Result<Vec<Address>, Error> {
+        Address::all(&Target::parse(url, compression).unwrap())
+    }
+
+    fn address(url: &str) -> Address {
+        addresses(url, Compression::Auto).unwrap().remove(0)
     }
 
     #[test]
     fn everything_can_be_said() {
         let url = "clickhouse://app:s%40%2Fc%C3%BC+%25@db.example:9999/my%20shop?max_partitions_per_insert_block=500";
-        let address = address(url, Compression::Auto).unwrap();
+        let address = address(url);
         assert_eq!(address.endpoint, "http://db.example:9999");
         assert_eq!(address.user.as_deref(), Some("app"));
         assert_eq!(address.password.as_deref(), Some("s@/cü+%"));
         assert_eq!(address.database, "my shop");
         assert_eq!(address.settings, [("max_partitions_per_insert_block".to_owned(), "500".to_owned())]);
-        assert!(address.compress);
     }
 
     #[test]
     fn little_need_be_said() {
-        let plain = address("clickhouse://localhost", Compression::Auto).unwrap();
+        let plain = address("clickhouse://localhost");
         assert_eq!((plain.endpoint.as_str(), plain.database.as_str()), ("http://localhost:8123", "default"));
-        assert_eq!((plain.user, plain.password, plain.compress), (None, None, false));
-        let tls = address("clickhouses://db.example/", Compression::None).unwrap();
-        assert_eq!((tls.endpoint.as_str(), tls.compress), ("https://db.example:8443", false));
+        assert_eq!((plain.user, plain.password), (None, None));
+        assert_eq!(address("clickhouses://db.example/").endpoint, "https://db.example:8443");
     }
 
     #[test]
-    fn loopback_is_known_in_all_its_forms() {
+    fn hosts_share_all_but_their_ports() {
+        let all = addresses("clickhouses://app:secret@one,two:9443/shop?x=1", Compression::Auto).unwrap();
+        let endpoints: Vec<_> = all.iter().map(|address| address.endpoint.as_str()).collect();
+        assert_eq!(endpoints, ["https://one:8443", "https://two:9443"]);
+        for address in all {
+            assert_eq!((address.database.as_str(), address.password.as_deref()), ("shop", Some("secret")));
+            assert_eq!(address.settings, [("x".to_owned(), "1".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn compression_is_left_out_on_loopback_only() {
+        use clickhouse::Compression as Sent;
+        let sent = |host: &str, compression| {
+            addresses(&format!("clickhouse://{host}"), compression).unwrap().remove(0).compression
+        };
         for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.0.1", "[::1]"] {
-            assert!(!address(&format!("clickhouse://{host}"), Compression::Auto).unwrap().compress, "{host}");
-            assert!(address(&format!("clickhouse://{host}"), Compression::Lz4).unwrap().compress, "{host}");
+            assert_eq!(sent(host, Compression::Auto), Sent::None, "{host}");
+            assert_eq!(sent(host, Compression::Lz4), Sent::Lz4, "{host}");
         }
         for host in ["10.0.0.1", "localhost.example", "[::2]"] {
-            assert!(address(&format!("clickhouse://{host}"), Compression::Auto).unwrap().compress, "{host}");
+            assert_eq!(sent(host, Compression::Auto), Sent::Lz4, "{host}");
+            assert_eq!(sent(host, Compression::None), Sent::None, "{host}");
+            assert_eq!(sent(host, Compression::Zstd), Sent::Zstd(ZSTD_LEVEL), "{host}");
         }
     }
 
     #[test]
     fn mistakes_are_named() {
-        let message = |url: &str| address(url, Compression::Auto).err().unwrap().to_string();
+        let message = |url: &str| addresses(url, Compression::Auto).err().unwrap().to_string();
         insta::assert_snapshot!(message("clickhouse:///shop"), @"clickhouse:///shop names no host");
         insta::assert_snapshot!(message("clickhouse://u:secret@h/a/b?x=y"), @"clickhouse://u:***@h/a/b has more than a database in its path");
         insta::assert_snapshot!(message("clickhouse://u:%FF@h"), @"the password in clickhouse://u:***@h is not UTF-8");

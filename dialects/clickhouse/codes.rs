@@ -91,8 +91,9 @@ const CODES: &[Code] = &[
     hinted(
         252,
         "TOO_MANY_PARTS",
-        Advice::Retry,
-        "merges do not keep up: raise batch.age and batch.rows, or partition the table more coarsely",
+        Advice::Slow,
+        "merges do not keep up, and rowfall writes less often meanwhile: raise batch.age and batch.rows, give the server \
+         more merge threads (background_pool_size), or partition the table more coarsely",
     ),
     code(254, "NO_ACTIVE_REPLICAS", Advice::Retry),
     code(265, "NO_AVAILABLE_REPLICA", Advice::Retry),
@@ -147,7 +148,7 @@ pub(super) fn from_exception(doing: &str, of: Of, text: &str) -> Option<Error> {
         "497" => grant(said),
         // The same code as for slow merges, but no wait helps.
         "252" if said.contains("partitions for single INSERT block") => {
-            advice = Advice::Pause;
+            advice = Advice::Cut;
             Some(TOO_MANY_PARTITIONS.into())
         }
         _ => known.and_then(|code| code.hint).map(Into::into),
@@ -234,7 +235,7 @@ mod tests {
             "Code: 252. DB::Exception: Too many parts (3000 with average size of 1.00 KiB) in table 'shop.orders'. \
              Merges are processing significantly slower than inserts. (TOO_MANY_PARTS) (version 26.9.2.1 (official build))\n",
         );
-        assert_eq!((error.advice, error.code.as_deref()), (Advice::Retry, Some("252")));
+        assert_eq!((error.advice, error.code.as_deref()), (Advice::Slow, Some("252")));
         insta::assert_snapshot!(error, @"code 252: cannot write to shop.orders: Too many parts (3000 with average size of 1.00 KiB) in table 'shop.orders'. Merges are processing significantly slower than inserts (TOO_MANY_PARTS)");
     }
 
@@ -291,7 +292,7 @@ mod tests {
             "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100). The limit is \
              controlled by 'max_partitions_per_insert_block' setting. (TOO_MANY_PARTS) (version 26.9.2.1)",
         );
-        assert_eq!(error.advice, Advice::Pause);
+        assert_eq!(error.advice, Advice::Cut);
         assert!(error.hint.unwrap().contains("max_partitions_per_insert_block=1000"));
     }
 

@@ -8,11 +8,14 @@
 //!   the bytes
 //! - `codes`: what to do about each of the server's exceptions
 //! - `settings`: what every insert sets
-//! - `server`: how a server is asked, and what its failures mean; `describe`, `check` and `cluster` are questions to it
+//! - `server`: how a server is asked, and what its failures mean; `describe`, `check` and `cluster` are questions to it,
+//!   and so is `external`, with rows to the question
+//! - `hosts`: the servers of a target, and whose turn it is
+//! - `cut`: which rows of a block go into one insert, where it touches too many partitions for that
 //! - `session`: what the pipeline asks of a dialect
 //!
-//! An insert is one HTTP request that carries one Native block. ClickHouse keeps such a block whole or not at all as
-//! long as it touches one partition.
+//! An insert is one HTTP request. ClickHouse stores its rows as one block, whole or not at all as long as they belong to
+//! one partition, however many they are.
 
 mod address;
 mod check;
@@ -20,9 +23,12 @@ mod chunk;
 mod cluster;
 mod codes;
 mod create;
+mod cut;
 mod describe;
 mod engines;
+mod external;
 mod grammar;
+mod hosts;
 mod native;
 mod server;
 mod session;
@@ -38,13 +44,16 @@ use crate::contract::{Block, Connection, Error, Target};
 
 /// A session for `clickhouse://user:password@host:port/database` (TLS: `clickhouses://`). Sends nothing yet.
 ///
+/// Several hosts (`host:port,host:port`) share the rest of the URL. Any of them must reach the same table: replicas of
+/// it, or servers with a Distributed table over it. Inserts go around those that answer.
+///
 /// The port is 8123 (TLS: 8443) and the database `default` where the URL does not say. Its query parameters are
 /// settings for every statement, as in `?max_partitions_per_insert_block=500`.
 ///
 /// # Errors
 /// For a URL that lacks a host, and for settings that rowfall sets itself, named.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
-    let session = server::ClickHouse::new(target)?;
+    let session = hosts::Hosts::new(target)?;
     Ok(Connection { grammar: Arc::new(grammar::ClickHouse), session: Arc::new(session) })
 }
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 use super::chunk::{Chunk, MAX_VARINT, push_text, push_varint};
 use super::streams::{self, Stream};
 use super::types::{self, ColumnType, Scalar, Wire};
-use crate::contract::{Block, Column, Error, Mark, TableColumn};
+use crate::contract::{Block, Column, Error, Mark, TableColumn, TableName};
 
 pub(super) use gaps::regroup;
 
@@ -30,6 +30,16 @@ pub(super) struct Encoder<'a> {
     /// The stream that comes next, and how many of its rows are out.
     stream: usize,
     done: usize,
+}
+
+/// How a column is sent.
+pub(super) struct Sent<'a> {
+    pub(super) name: &'a str,
+    pub(super) type_text: String,
+    /// Whether rows lack a value that only the server can fill in; they are null.
+    pub(super) has_gaps: bool,
+    /// Whether it is left out of the rows that lack it.
+    pub(super) is_optional: bool,
 }
 
 struct SentColumn<'a> {
@@ -57,11 +67,20 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// When the block holds what the contract excludes and ClickHouse would accept with another meaning.
     pub(super) fn new(block: &'a Block, chunk_size: usize) -> Result<Self, Error> {
-        let rows = block.rows;
-        let mut columns = Vec::with_capacity(block.columns.len());
-        for (target, values) in block.layout.columns().zip(&block.columns) {
+        let columns = block.layout.columns().zip(&block.columns);
+        Self::of(&block.layout.table.name, block.rows, columns, chunk_size)
+    }
+
+    /// As [`Encoder::new`], of some of a block's columns.
+    pub(super) fn of(
+        table: &TableName,
+        rows: usize,
+        given: impl Iterator<Item = (&'a TableColumn, &'a Column)>,
+        chunk_size: usize,
+    ) -> Result<Self, Error> {
+        let mut columns = Vec::with_capacity(given.size_hint().0);
+        for (target, values) in given {
             let broken = |what: &dyn Display| {
-                let table = &block.layout.table.name;
                 Error::pause(format!("column {} of table {table}: {what}", target.name))
                     .with_hint("this is a mistake in rowfall: please report it")
             };
@@ -73,7 +92,7 @@ impl<'a> Encoder<'a> {
             columns.push(SentColumn { with_nulls, ..column });
         }
         leave_out_absent(&mut columns, rows).map_err(|what| {
-            Error::pause(format!("table {}: {what}", block.layout.table.name))
+            Error::pause(format!("table {table}: {what}"))
                 .with_hint("give the table a column without a default expression, or drop this one's")
         })?;
         Ok(Self { rows, chunk_size, columns, next: Some(0), streams: Vec::new(), stream: 0, done: 0 })
@@ -82,6 +101,16 @@ impl<'a> Encoder<'a> {
     /// The columns that are sent, in the block's order: what the INSERT must list.
     pub(super) fn columns(&self) -> impl Iterator<Item = &'a TableColumn> {
         self.columns.iter().map(|column| column.target)
+    }
+
+    /// The same with their types on the wire.
+    pub(super) fn sent(&self) -> impl Iterator<Item = Sent<'a>> {
+        self.columns.iter().map(|column| Sent {
+            name: &column.target.name,
+            type_text: column.wire_name(),
+            has_gaps: column.has_gaps(),
+            is_optional: column.is_optional(),
+        })
     }
 
     /// Puts the next chunk in place of what `buffer` holds; false when there is none.
@@ -186,16 +215,20 @@ impl<'a> SentColumn<'a> {
         self.is_mixed() && !self.tells_gaps_by_nulls()
     }
 
+    fn wire_name(&self) -> String {
+        match self.with_nulls {
+            true => format!("Nullable({})", self.column_type.wire_name),
+            false => self.column_type.wire_name.clone(),
+        }
+    }
+
     fn is_given(&self, row: usize) -> bool {
         !self.is_optional() || self.values.marks.get(row) != Mark::Absent
     }
 
     fn push_streams(&self, rows: Range<usize>, streams: &mut Vec<Stream<'a>>) {
         let Self { target, column_type, with_nulls, .. } = self;
-        let wire_name = match with_nulls {
-            true => format!("Nullable({})", column_type.wire_name),
-            false => column_type.wire_name.clone(),
-        };
+        let wire_name = self.wire_name();
         let mut head = Vec::with_capacity(target.name.len() + wire_name.len() + 2 * MAX_VARINT);
         push_text(&mut head, target.name.as_bytes());
         push_text(&mut head, wire_name.as_bytes());

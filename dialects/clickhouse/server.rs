@@ -8,10 +8,10 @@ use clickhouse::{Client, error::Error as ClientError};
 use super::address::Address;
 use super::codes::{self, Of};
 use super::settings::PINNED;
-use crate::contract::{Advice, Error, TableName, Target};
+use crate::contract::{Advice, Error, TableName};
 
 /// For a server that should answer at once: version, system tables.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A ClickHouse server. Connections are pooled and made on demand, each statement takes one.
 pub(super) struct ClickHouse {
@@ -21,8 +21,7 @@ pub(super) struct ClickHouse {
 }
 
 impl ClickHouse {
-    pub(super) fn new(target: &Target) -> Result<Self, Error> {
-        let address = Address::of(target)?;
+    pub(super) fn new(address: Address) -> Self {
         let mut client = Client::default()
             .with_url(&address.endpoint)
             .with_database(&address.database)
@@ -39,11 +38,15 @@ impl ClickHouse {
         // Answers are small, and uncompressed ones cannot be misread (26.9 compresses with zstd where a client allows
         // it). No setting is sent with questions, so that a read-only user can ask them.
         let queries = client.clone().with_compression(clickhouse::Compression::None);
-        let compression = if address.compress { clickhouse::Compression::Lz4 } else { clickhouse::Compression::None };
-        let inserts = PINNED
-            .iter()
-            .fold(client.with_compression(compression), |client, (name, value)| client.with_setting(*name, *value));
-        Ok(Self { address, queries, inserts })
+        let inserts = PINNED.iter().fold(client.with_compression(address.compression), |client, (name, value)| {
+            client.with_setting(*name, *value)
+        });
+        Self { address, queries, inserts }
+    }
+
+    /// Where it is and how to enter.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// A question of ours, taken verbatim: names in it are quoted already.
@@ -99,7 +102,7 @@ impl ClickHouse {
 }
 
 /// A connection that could not be made, or broke.
-fn unreachable(doing: &str, endpoint: &str, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+pub(super) fn unreachable(doing: &str, endpoint: &str, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     let mut causes = vec![source.to_string()];
     let mut cause: &dyn std::error::Error = &*source;
     while let Some(next) = cause.source() {
@@ -130,23 +133,38 @@ fn unreachable(doing: &str, endpoint: &str, source: Box<dyn std::error::Error + 
         .with_source(source)
 }
 
-/// What proxies say of servers that are away or busy.
+/// What proxies, and services that are being woken up, say in place of a server that is away or busy. The client keeps
+/// the status only where there was no text, so their pages are read for it.
 const PASSING: &[&str] = &[
-    "429 Too Many Requests",
-    "500 Internal Server Error",
-    "502 Bad Gateway",
-    "503 Service",
-    "504 Gateway",
+    "429 too many requests",
+    "500 internal server error",
+    "502 bad gateway",
+    "503 service",
+    "504 gateway",
+    "too many requests",
+    "bad gateway",
+    "service unavailable",
+    "temporarily unavailable",
+    "gateway timeout",
+    "gateway time-out",
     "upstream connect error",
+    "upstream request timeout",
     "no healthy upstream",
+    "waking up",
+    "starting up",
+    "is idle",
+    "try again",
 ];
 
 /// An answer without an exception: a proxy's, or another server's.
-fn not_clickhouse(doing: &str, endpoint: &str, text: &str) -> Error {
-    // The client keeps the status only where there was no text, so proxies' pages are read for it.
-    match PASSING.iter().find(|status| text.contains(**status)) {
-        Some(status) => Error::new(Advice::Retry, format!("{doing}: {endpoint} answered: {status}"))
-            .with_hint("look into the proxy before ClickHouse: the answer is not ClickHouse's own"),
+pub(super) fn not_clickhouse(doing: &str, endpoint: &str, text: &str) -> Error {
+    let lower = text.to_ascii_lowercase();
+    match PASSING.iter().find(|said| lower.contains(**said)) {
+        Some(said) => {
+            let at = lower.find(said).unwrap_or_default();
+            Error::new(Advice::Retry, format!("{doing}: {endpoint} answered: {}", &text[at..at + said.len()]))
+                .with_hint("look into the proxy before ClickHouse: the answer is not ClickHouse's own")
+        }
         None => {
             let line = text.lines().next().unwrap_or_default().chars().take(100).collect::<String>();
             Error::pause(format!("{doing}: {endpoint} did not answer as ClickHouse does: {line}")).with_hint(
@@ -185,10 +203,13 @@ mod tests {
 
     #[test]
     fn proxies_pass_and_other_servers_stay() {
-        let error = |text| not_clickhouse("cannot use the server", ENDPOINT, text);
+        let error = |text: &str| not_clickhouse("cannot use the server", ENDPOINT, text);
         let proxy = error("<html><head><title>502 Bad Gateway</title></head></html>");
         assert_eq!(proxy.advice, Advice::Retry);
         insta::assert_snapshot!(proxy, @"cannot use the server: http://db:8123 answered: 502 Bad Gateway");
+        for text in ["503 Service Unavailable", "<h1>503 Service Temporarily Unavailable</h1>", "Service waking up"] {
+            assert_eq!(error(text).advice, Advice::Retry, "{text}");
+        }
         let native = error("Port 50000 is for clickhouse-client program\r\nYou must use port 8123 for HTTP.");
         assert_eq!(native.advice, Advice::Pause);
         insta::assert_snapshot!(native, @"cannot use the server: http://db:8123 did not answer as ClickHouse does: Port 50000 is for clickhouse-client program");

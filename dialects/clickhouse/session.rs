@@ -5,10 +5,11 @@ use bytes::Bytes;
 use clickhouse::error::Error as ClientError;
 
 use super::codes::Of;
+use super::hosts::Hosts;
 use super::native::{Encoder, regroup};
 use super::server::ClickHouse;
 use super::{check, cluster, describe, grammar};
-use crate::contract::{Block, Error, Receipt, Session, Storage, TableName, TableSchema, TableSpec};
+use crate::contract::{Advice, Block, Error, Receipt, Session, Storage, TableColumn, TableName, TableSchema, TableSpec};
 
 /// Bytes that are encoded and sent at a time; with compression one frame of it, for which 1 MiB is ClickHouse's own
 /// measure.
@@ -30,78 +31,147 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[async_trait]
-impl Session for ClickHouse {
+impl Session for Hosts {
     fn parallel_writes(&self) -> usize {
         PARALLEL_WRITES
     }
 
     async fn server(&self) -> Result<String, Error> {
-        let version = self.question("SELECT version()").fetch_one::<String>();
-        let version = self.answer("cannot use the server", version).await?;
-        Ok(format!("ClickHouse {version}"))
+        self.ask(async |server| {
+            let version = server.question("SELECT version()").fetch_one::<String>();
+            let version = server.answer("cannot use the server", version).await?;
+            Ok(format!("ClickHouse {version}"))
+        })
+        .await
     }
 
     async fn describe(&self, table: &TableName) -> Result<Option<TableSchema>, Error> {
-        describe::describe(self, &self.resolve(table)).await
+        let table = &self.any().resolve(table);
+        self.ask(|server| describe::describe(server, table)).await
     }
 
     async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
-        check::check(self, table).await
+        if let [host] = self.all() {
+            return check::check(&host.server, table).await;
+        }
+        let (mut problems, mut failure) = (Vec::new(), None);
+        for host in self.all() {
+            let endpoint = &host.server.address().endpoint;
+            let found = async {
+                match same_table(&host.server, table).await? {
+                    Some(problem) => Ok(vec![problem]),
+                    None => check::check(&host.server, table).await,
+                }
+            };
+            match host.remember(found.await) {
+                Ok(found) => problems.extend(found.into_iter().map(|problem| at(endpoint, problem))),
+                Err(error) if error.advice == Advice::Retry => {
+                    tracing::warn!(table = %table.name, "{endpoint} is left out while it does not answer: {error}");
+                    failure = Some(failure.map_or((error, 1), |(error, count)| (error, count + 1)));
+                }
+                Err(error) => problems.push(at(endpoint, error)),
+            }
+        }
+        match failure {
+            Some((error, count)) if count == self.all().len() => Err(error),
+            _ => Ok(problems),
+        }
     }
 
     async fn check_create(&self, table: &TableSpec) -> Result<Vec<Error>, Error> {
-        let name = self.resolve(&table.name);
-        check::check_create(self, &name, &table.storage).await
+        let name = &self.any().resolve(&table.name);
+        self.ask(|server| check::check_create(server, name, &table.storage)).await
     }
 
     async fn everywhere(&self, table: &TableSchema, storage: &Storage, patience: Duration) -> Result<(), Error> {
         match &storage.cluster {
-            Some(cluster) => cluster::everywhere(self, cluster, table, patience).await,
+            Some(cluster) => self.ask(|server| cluster::everywhere(server, cluster, table, patience)).await,
             None => Ok(()),
         }
     }
 
     async fn execute(&self, statement: &str) -> Result<(), Error> {
-        // The status is sent when the statement is done, not when it starts.
-        let done = self.question(statement).with_setting("wait_end_of_query", "1").execute();
-        self.within(DDL_TIMEOUT, "cannot execute the statement", done).await
+        self.ask(async |server| {
+            // The status is sent when the statement is done, not when it starts.
+            let done = server.question(statement).with_setting("wait_end_of_query", "1").execute();
+            server.within(DDL_TIMEOUT, "cannot execute the statement", done).await
+        })
+        .await
     }
 
     async fn write(&self, block: &Block) -> Result<Receipt, Error> {
         if block.rows == 0 {
             return Ok(Receipt::default());
         }
-        let regrouped = regroup(block)?;
-        let block = regrouped.as_ref().unwrap_or(block);
-        let mut encoder = Encoder::new(block, CHUNK)?;
-        let table = self.resolve(&block.layout.table.name);
-        let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();
-        let sql = format!("INSERT INTO {} ({}) FORMAT Native", grammar::quote_table(&table), columns.join(", "));
-        let doing = format!("cannot write to {table}");
+        let host = self.turn();
+        let written = host.remember(insert(&host.server, block).await);
+        if written.as_ref().is_err_and(|error| error.advice == Advice::Cut) {
+            self.cuts.refused(&host.server.resolve(&block.layout.table.name));
+        }
+        written
+    }
 
-        let mut insert =
-            self.inserts.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ACKNOWLEDGE_TIMEOUT));
-        let mut bytes = 0;
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            if !encoder.next_chunk(&mut chunk) {
-                break;
-            }
-            bytes += chunk.len();
-            match insert.send(Bytes::from(chunk)).await {
-                Ok(()) => {}
-                // Dropping the insert aborts it.
-                Err(error @ ClientError::TimedOut) => return Err(self.failure(&doing, Of::Rows, error)),
-                // The server answered before it had everything. What it said is better than "channel closed"; that it
-                // was content cannot be.
-                Err(error) => {
-                    let answer = insert.end().await;
-                    return Err(self.failure(&doing, Of::Rows, answer.err().unwrap_or(error)));
-                }
+    async fn cut(&self, block: &Block) -> Result<Option<Vec<Vec<u32>>>, Error> {
+        self.ask(|server| self.cuts.pieces(server, block)).await
+    }
+}
+
+/// What keeps a host from being written to as the one that described the table is.
+async fn same_table(server: &ClickHouse, table: &TableSchema) -> Result<Option<Error>, Error> {
+    let name = &table.name;
+    const HINT: &str = "every host in the target's url has to reach the same table: a replica of it, or a Distributed \
+                        table over it";
+    let Some(other) = describe::describe(server, name).await? else {
+        return Ok(Some(Error::pause(format!("{name} does not exist here, but on another host")).with_hint(HINT)));
+    };
+    if other.columns == table.columns {
+        return Ok(None);
+    }
+    let differs = |column: &&TableColumn| !other.columns.contains(column);
+    let column =
+        table.columns.iter().find(differs).or_else(|| other.columns.iter().find(|c| !table.columns.contains(c)));
+    let which = column.map_or_else(|| "in the order of its columns".into(), |c| format!("in column {}", c.name));
+    Ok(Some(
+        Error::pause(format!("{name} is not the same table as on another host: it differs {which}")).with_hint(HINT),
+    ))
+}
+
+/// The error with the host that it is about.
+fn at(endpoint: &str, error: Error) -> Error {
+    Error { message: format!("{endpoint}: {}", error.message), ..error }
+}
+
+async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
+    let regrouped = regroup(block)?;
+    let block = regrouped.as_ref().unwrap_or(block);
+    let mut encoder = Encoder::new(block, CHUNK)?;
+    let table = server.resolve(&block.layout.table.name);
+    let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();
+    let sql = format!("INSERT INTO {} ({}) FORMAT Native", grammar::quote_table(&table), columns.join(", "));
+    let doing = format!("cannot write to {table}");
+
+    let mut insert =
+        server.inserts.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ACKNOWLEDGE_TIMEOUT));
+    let mut bytes = 0;
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        if !encoder.next_chunk(&mut chunk) {
+            break;
+        }
+        bytes += chunk.len();
+        match insert.send(Bytes::from(chunk)).await {
+            Ok(()) => {}
+            // Dropping the insert aborts it.
+            Err(error @ ClientError::TimedOut) => return Err(server.failure(&doing, Of::Rows, error)),
+            // The server answered before it had everything. What it said is better than "channel closed"; that it
+            // was content cannot be.
+            Err(error) => {
+                let answer = insert.end().await;
+                return Err(server.failure(&doing, Of::Rows, answer.err().unwrap_or(error)));
             }
         }
-        insert.end().await.map_err(|error| self.failure(&doing, Of::Rows, error))?;
-        // The client keeps the server's own count (X-ClickHouse-Summary) to itself; an insert is taken whole.
-        Ok(Receipt { rows: block.rows, bytes })
     }
+    insert.end().await.map_err(|error| server.failure(&doing, Of::Rows, error))?;
+    // The client keeps the server's own count (X-ClickHouse-Summary) to itself; an insert is taken whole.
+    Ok(Receipt { rows: block.rows, bytes })
 }

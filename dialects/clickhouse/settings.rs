@@ -17,6 +17,11 @@ pub(super) const PINNED: &[(&str, &str)] = &[
     // Texts inside a JSON column stay texts: `2024-01-02T03:04:05Z` would be kept as a time and read back otherwise.
     ("input_format_try_infer_dates", "0"),
     ("input_format_try_infer_datetimes", "0"),
+    // An insert of several Native blocks is put together before it is stored: above these limits the server would store
+    // what it has so far, as a part of its own. (A single block it never cuts, whatever max_insert_block_size says.)
+    // More rows than 2³² it does not let anyone say.
+    ("min_insert_block_size_rows", "4294967296"),
+    ("min_insert_block_size_bytes", "1099511627776"),
     // A column that is gone is an error, not silence.
     ("input_format_skip_unknown_fields", "0"),
 ];

@@ -43,3 +43,15 @@ pub struct Block {
     /// Rows in each column.
     pub rows: usize,
 }
+
+impl Block {
+    /// A block of some of the rows, in this order.
+    ///
+    /// # Panics
+    /// When the block does not have one of them.
+    #[must_use]
+    pub fn gather(&self, rows: &[u32]) -> Self {
+        let columns = self.columns.iter().map(|column| column.gather(rows)).collect();
+        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len() }
+    }
+}

@@ -75,6 +75,22 @@ impl List {
     }
 }
 
+impl List {
+    fn gather(&self, rows: &[u32]) -> Self {
+        let (mut elements, mut ends) = (Vec::new(), Vec::with_capacity(rows.len()));
+        for row in rows {
+            elements.extend(start_of(&self.ends, *row)..self.ends[*row as usize]);
+            ends.push(u32::try_from(elements.len()).expect("no more than the list column may hold"));
+        }
+        Self { ends, values: Box::new(self.values.gather(&elements)) }
+    }
+}
+
+/// Where a row starts, given where each ends.
+fn start_of(ends: &[u32], row: u32) -> u32 {
+    if row == 0 { 0 } else { ends[row as usize - 1] }
+}
+
 /// Structs: a column per part, all of the same number of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Struct {
@@ -96,6 +112,23 @@ pub struct Variant {
 impl Variant {
     /// The kind of a row without a value.
     pub const NULL: u8 = 255;
+
+    fn gather(&self, rows: &[u32]) -> Self {
+        // For each row its place among those of its type.
+        let mut counts = [0u32; 256];
+        let place = |kind: &u8| {
+            let count = &mut counts[usize::from(*kind)];
+            *count += 1;
+            *count - 1
+        };
+        let places: Vec<_> = self.kinds.iter().map(place).collect();
+        let kinds: Vec<_> = rows.iter().map(|row| self.kinds[*row as usize]).collect();
+        let of_kind = |kind: u8| -> Vec<u32> {
+            rows.iter().filter(|row| self.kinds[**row as usize] == kind).map(|row| places[*row as usize]).collect()
+        };
+        let columns = (0..Self::NULL).zip(&self.columns).map(|(kind, column)| column.gather(&of_kind(kind))).collect();
+        Self { kinds, columns }
+    }
 }
 
 /// Texts, one behind the other. Row `i` is `bytes[ends[i−1]..ends[i]]`.
@@ -134,6 +167,15 @@ impl Text {
     pub fn row(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
         &self.bytes[start..self.ends[row] as usize]
+    }
+
+    fn gather(&self, rows: &[u32]) -> Self {
+        let mut gathered = Self { ends: Vec::with_capacity(rows.len()), bytes: Vec::new() };
+        for row in rows {
+            gathered.bytes.extend_from_slice(self.row(*row as usize));
+            gathered.end_row();
+        }
+        gathered
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -181,6 +223,15 @@ impl Marks {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    fn gather(&self, rows: &[u32]) -> Self {
+        if self.0.is_empty() {
+            return Self::default();
+        }
+        let mut marks: Vec<_> = rows.iter().map(|row| self.0.get(*row as usize).copied().unwrap_or(0)).collect();
+        marks.truncate(marks.iter().rposition(|mark| *mark != Mark::Value as u8).map_or(0, |last| last + 1));
+        Self(marks)
     }
 
     fn push(&mut self, row: usize, mark: Mark) {
@@ -259,68 +310,6 @@ impl Values {
         }
     }
 
-    fn take(&self, rows: &[u32]) -> Self {
-        fn of<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
-            rows.iter().map(|row| values[*row as usize]).collect()
-        }
-        match self {
-            Self::Bool(v) => Self::Bool(of(v, rows)),
-            Self::Int8(v) => Self::Int8(of(v, rows)),
-            Self::Int16(v) => Self::Int16(of(v, rows)),
-            Self::Int32(v) => Self::Int32(of(v, rows)),
-            Self::Int64(v) => Self::Int64(of(v, rows)),
-            Self::UInt8(v) => Self::UInt8(of(v, rows)),
-            Self::UInt16(v) => Self::UInt16(of(v, rows)),
-            Self::UInt32(v) => Self::UInt32(of(v, rows)),
-            Self::UInt64(v) => Self::UInt64(of(v, rows)),
-            Self::Float32(v) => Self::Float32(of(v, rows)),
-            Self::Float64(v) => Self::Float64(of(v, rows)),
-            Self::Int128(v) => Self::Int128(of(v, rows)),
-            Self::UInt128(v) => Self::UInt128(of(v, rows)),
-            Self::Int256(v) => Self::Int256(of(v, rows)),
-            Self::Uuid(v) => Self::Uuid(of(v, rows)),
-            Self::Text(text) => {
-                let mut taken = Text::default();
-                for row in rows {
-                    taken.bytes.extend_from_slice(text.row(*row as usize));
-                    taken.end_row();
-                }
-                Self::Text(taken)
-            }
-            Self::List(list) => {
-                let (mut ends, mut elements) = (Vec::with_capacity(rows.len()), Vec::new());
-                let mut end = 0;
-                for row in rows {
-                    let row = *row as usize;
-                    let range = if row == 0 { 0 } else { list.ends[row - 1] }..list.ends[row];
-                    end += range.end - range.start;
-                    elements.extend(range);
-                    ends.push(end);
-                }
-                Self::List(List { ends, values: Box::new(list.values.take(&elements)) })
-            }
-            Self::Struct(of) => {
-                let parts = of.parts.iter().map(|part| part.take(rows)).collect();
-                Self::Struct(Struct { parts, rows: rows.len() })
-            }
-            Self::Variant(variant) => {
-                // For each row, which of its type's values is its own.
-                let mut counts = [0u32; 256];
-                let place = |kind: &u8| {
-                    let count = &mut counts[usize::from(*kind)];
-                    *count += 1;
-                    *count - 1
-                };
-                let places: Vec<u32> = variant.kinds.iter().map(place).collect();
-                let columns = (0u8..).zip(&variant.columns).map(|(kind, column)| {
-                    let own = rows.iter().filter(|row| variant.kinds[**row as usize] == kind);
-                    column.take(&own.map(|row| places[*row as usize]).collect::<Vec<_>>())
-                });
-                Self::Variant(Variant { columns: columns.collect(), kinds: of(&variant.kinds, rows) })
-            }
-        }
-    }
-
     /// Rows held.
     #[inline]
     #[must_use]
@@ -382,15 +371,30 @@ impl Column {
         self.marks.0.truncate(rows);
     }
 
-    /// A column of these rows of this one, in this order.
+    /// A column of some of the rows, in this order.
     ///
     /// # Panics
-    /// When one of them is not there.
+    /// When the column does not have one of them.
     #[must_use]
-    pub fn take(&self, rows: &[u32]) -> Self {
-        let mut marks: Vec<_> = rows.iter().map(|row| self.marks.get(*row as usize) as u8).collect();
-        marks.truncate(marks.iter().rposition(|mark| *mark != 0).map_or(0, |last| last + 1));
-        Self { values: self.values.take(rows), marks: Marks(marks) }
+    pub fn gather(&self, rows: &[u32]) -> Self {
+        macro_rules! gathered {
+            ($($plain:ident)*) => {
+                match &self.values {
+                    $(Values::$plain(v) => Values::$plain(rows.iter().map(|row| v[*row as usize]).collect()),)*
+                    Values::Text(text) => Values::Text(text.gather(rows)),
+                    Values::List(list) => Values::List(list.gather(rows)),
+                    Values::Struct(of) => {
+                        let parts = of.parts.iter().map(|part| part.gather(rows)).collect();
+                        Values::Struct(Struct { parts, rows: rows.len() })
+                    }
+                    Values::Variant(any) => Values::Variant(any.gather(rows)),
+                }
+            };
+        }
+        let values = gathered!(
+            Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float32 Float64 Int128 UInt128 Int256 Uuid
+        );
+        Self { values, marks: self.marks.gather(rows) }
     }
 
     /// Bytes in use by the rows, without spare capacity.
@@ -409,7 +413,12 @@ impl Column {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::contract::{StructField, ValueType};
 
     #[test]
     fn a_truncated_row_leaves_no_trace() {
@@ -438,5 +447,80 @@ mod tests {
         push(&mut column, 3);
         let marks: Vec<_> = (0..column.len()).map(|row| column.marks.get(row)).collect();
         assert_eq!(marks, [Mark::Value, Mark::Absent, Mark::Value]);
+    }
+
+    /// A value of a column that nests everything: struct(text, list(int64 or null), variant(int64, string)).
+    #[derive(Clone, Debug)]
+    struct Model {
+        mark: Mark,
+        text: String,
+        list: Vec<Option<i64>>,
+        any: Option<Result<i64, String>>,
+    }
+
+    fn model() -> impl Strategy<Value = Model> {
+        let mark = prop_oneof![4 => Just(Mark::Value), 1 => Just(Mark::Null), 1 => Just(Mark::Absent)];
+        let variant = prop_oneof![
+            Just(None),
+            any::<i64>().prop_map(|number| Some(Ok(number))),
+            "[a-z]{0,4}".prop_map(|text| Some(Err(text)))
+        ];
+        (mark, "[a-zß]{0,5}", proptest::collection::vec(any::<Option<i64>>(), 0..4), variant)
+            .prop_map(|(mark, text, list, any)| Model { mark, text, list, any })
+    }
+
+    fn built<'m>(models: impl Iterator<Item = &'m Model>) -> Column {
+        let field = |value| StructField { name: None, value };
+        let null = |logical: LogicalType| ValueType { nullable: true, ..logical.into() };
+        let list = LogicalType::List(Arc::new(null(LogicalType::Int64)));
+        let any = LogicalType::Variant([LogicalType::Int64.into(), LogicalType::String.into()].into());
+        let logical = [LogicalType::String.into(), list.into(), any.into()].map(field);
+        let mut column = Column::new(&LogicalType::Struct(logical.into()));
+        for model in models {
+            if model.mark != Mark::Value {
+                column.push_mark(model.mark);
+                continue;
+            }
+            let Values::Struct(of) = &mut column.values else { unreachable!() };
+            of.rows += 1;
+            let [text, list, any] = of.parts.as_mut_slice() else { unreachable!() };
+            let Values::Text(text) = &mut text.values else { unreachable!() };
+            text.push(&model.text);
+            let Values::List(list) = &mut list.values else { unreachable!() };
+            for element in &model.list {
+                match (element, &mut list.values.values) {
+                    (Some(number), Values::Int64(numbers)) => numbers.push(*number),
+                    _ => list.values.push_mark(Mark::Null),
+                }
+            }
+            list.end_row();
+            let Values::Variant(any) = &mut any.values else { unreachable!() };
+            match (&model.any, any.columns.as_mut_slice()) {
+                (Some(Ok(number)), [Column { values: Values::Int64(numbers), .. }, _]) => {
+                    any.kinds.push(0);
+                    numbers.push(*number);
+                }
+                (Some(Err(text)), [_, Column { values: Values::Text(texts), .. }]) => {
+                    any.kinds.push(1);
+                    texts.push(text);
+                }
+                _ => any.kinds.push(Variant::NULL),
+            }
+        }
+        column
+    }
+
+    proptest! {
+        /// Gathered rows are those that a column made of them alone would hold, marks and nested values included.
+        #[test]
+        fn gathered_rows_are_the_rows(
+            models in proptest::collection::vec(model(), 1..30),
+            picks in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
+        ) {
+            let picks: Vec<_> = picks.iter().map(|pick| pick.index(models.len())).collect();
+            let rows: Vec<_> = picks.iter().map(|row| u32::try_from(*row).unwrap()).collect();
+            let gathered = built(models.iter()).gather(&rows);
+            prop_assert_eq!(gathered, built(picks.iter().map(|row| &models[*row])));
+        }
     }
 }

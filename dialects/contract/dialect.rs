@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use url::Url;
+use url::{Position, Url};
 
 use crate::contract::{Block, Error, LogicalType, Refusal, Storage, TableName, TableSchema, TableSpec, ValueType};
 
@@ -90,8 +90,20 @@ pub trait Session: Send + Sync {
     /// Writes a block. When it returns `Ok`, the database has promised to keep all its rows; when it returns an error,
     /// it may hold all, none or (where an insert is not atomic) some of them.
     ///
-    /// May be called from several tasks at once, up to [`Session::parallel_writes`] for one table.
+    /// May be called from several tasks at once, up to [`Session::parallel_writes`] for one table. A session may spread
+    /// writes over several hosts: one that failed is written to another when it is tried again.
     async fn write(&self, block: &Block) -> Result<Receipt, Error>;
+
+    /// How the block has to be cut so that [`Session::write`] can take it: each piece as its rows, ascending, and
+    /// together all rows once. `None`, which costs nothing, as long as no write into that table has failed with
+    /// [`Advice::Cut`](crate::contract::Advice::Cut).
+    ///
+    /// The same block is cut in the same way while the database's limits stay as they are. Whoever cuts writes each
+    /// piece until it is written, and none twice.
+    async fn cut(&self, block: &Block) -> Result<Option<Vec<Vec<u32>>>, Error> {
+        let _ = block;
+        Ok(None)
+    }
 }
 
 /// What a write did.
@@ -108,8 +120,39 @@ pub struct Receipt {
 pub struct Target {
     /// `clickhouse://user:password@host:port/database`, `sqlite://path`, …
     pub url: Url,
+    /// The same for each further host of `clickhouse://user:password@host:port,host:port/database`.
+    pub others: Vec<Url>,
     /// How a dialect that can compress what it sends should do so.
     pub compression: Compression,
+}
+
+impl Target {
+    /// A target with one host, or none.
+    #[must_use]
+    pub fn new(url: Url, compression: Compression) -> Self {
+        Self { url, others: Vec::new(), compression }
+    }
+
+    /// Reads a URL, of ClickHouse with one host or several, with commas between.
+    ///
+    /// # Errors
+    /// When it is no URL, for one of its hosts.
+    pub fn parse(text: &str, compression: Compression) -> Result<Self, url::ParseError> {
+        let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| scheme.starts_with("clickhouse")) else {
+            return Ok(Self::new(Url::parse(text)?, compression));
+        };
+        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        let entry = authority.rfind('@').map_or(0, |at| at + 1);
+        let of_host = |host: &str| {
+            if host.is_empty() && authority.contains(',') {
+                return Err(url::ParseError::EmptyHost);
+            }
+            Url::parse(&format!("{scheme}://{}{host}{}", &rest[..entry], &rest[authority.len()..]))
+        };
+        let mut urls = authority[entry..].split(',').map(of_host).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let url = urls.next().ok_or(url::ParseError::EmptyHost)?;
+        Ok(Self { url, others: urls.collect(), compression })
+    }
 }
 
 impl fmt::Debug for Target {
@@ -126,7 +169,11 @@ impl fmt::Display for Target {
             // Fails only for URLs that cannot have a password.
             let _ = url.set_password(Some("***"));
         }
-        f.write_str(url.as_str())
+        f.write_str(&url[..Position::AfterPort])?;
+        for other in &self.others {
+            write!(f, ",{}", &other[Position::BeforeHost..Position::AfterPort])?;
+        }
+        f.write_str(&url[Position::AfterPort..])
     }
 }
 
@@ -140,6 +187,8 @@ pub enum Compression {
     None,
     /// LZ4.
     Lz4,
+    /// ZSTD: fewer bytes than LZ4 for more CPU on both sides.
+    Zstd,
 }
 
 /// A connected dialect.
@@ -149,4 +198,37 @@ pub struct Connection {
     pub grammar: Arc<dyn Grammar>,
     /// Its I/O half.
     pub session: Arc<dyn Session>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Target, url::ParseError> {
+        Target::parse(text, Compression::Auto)
+    }
+
+    #[test]
+    fn several_hosts_share_everything_else() {
+        let target = parse("clickhouse://app:a,b@one:8123,two,[::1]:9/shop?x=1").unwrap();
+        assert_eq!(target.url.as_str(), "clickhouse://app:a,b@one:8123/shop?x=1");
+        let others: Vec<_> = target.others.iter().map(Url::as_str).collect();
+        assert_eq!(others, ["clickhouse://app:a,b@two/shop?x=1", "clickhouse://app:a,b@[::1]:9/shop?x=1"]);
+        assert_eq!(target.to_string(), "clickhouse://app:***@one:8123,two,[::1]:9/shop?x=1");
+    }
+
+    #[test]
+    fn one_host_is_as_it_was() {
+        for text in ["clickhouse://h:8123/shop", "clickhouses://u@h", "sqlite://a,b.db", "clickhouse:///shop"] {
+            let target = parse(text).unwrap();
+            assert_eq!((target.url.as_str(), target.others.len(), target.to_string().as_str()), (text, 0, text));
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_refused() {
+        for text in ["clickhouse://one,/shop", "clickhouse://,two", "clickhouse://one:x,two", "clickhouse://one,t wo"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
 }

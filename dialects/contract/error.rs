@@ -5,6 +5,12 @@ use std::fmt;
 pub enum Advice {
     /// The same call may succeed later: try again with backoff.
     Retry,
+    /// As `Retry`, and the database falls behind: whoever writes to that table should write less often and more at a
+    /// time.
+    Slow,
+    /// The rows are too much for one write, and the same write never succeeds:
+    /// [`Session::cut`](crate::contract::Session::cut) now says how to write them in pieces.
+    Cut,
     /// The table is not as it was described: describe it again, then try once more.
     Refresh,
     /// Some of the rows are bad: the others can be written without them.

@@ -86,7 +86,7 @@ fn text(row: &sqlx::sqlite::SqliteRow, index: usize, column: &TableColumn) -> Op
 }
 
 fn target(url: &str) -> Target {
-    Target { url: url.parse().unwrap(), compression: Compression::Auto }
+    Target::new(url.parse().unwrap(), Compression::Auto)
 }
 
 async fn describe(connection: &Connection, table: &str) -> Arc<TableSchema> {

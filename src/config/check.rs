@@ -56,6 +56,7 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
     });
     let name = checker.required(&["name"], raw.name.or(derived), "it is the consumer group: `name: shop`");
     let kafka = checker.kafka(raw.kafka);
+    let wait = raw.target.wait.0;
     let target = checker.target(raw.target);
     let memory = raw.memory.0.0;
     let bytes = raw.batch.bytes.map_or_else(|| DEFAULT_BATCH_BYTES.min(memory / 2), |size| size.0);
@@ -64,9 +65,17 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
     let workers = checker.workers(raw.workers);
     let routes = checker.routes(raw.topics.0);
     match target {
-        Some(target) if checker.problems.is_empty() => {
-            Ok(Settings { name, kafka, target, batch, memory, workers, show_values: raw.errors.show_values, routes })
-        }
+        Some(target) if checker.problems.is_empty() => Ok(Settings {
+            name,
+            kafka,
+            target,
+            wait,
+            batch,
+            memory,
+            workers,
+            show_values: raw.errors.show_values,
+            routes,
+        }),
         _ => Err(checker.problems),
     }
 }
@@ -136,19 +145,21 @@ impl Checker<'_> {
             RawCompression::Auto => Compression::Auto,
             RawCompression::None => Compression::None,
             RawCompression::Lz4 => Compression::Lz4,
+            RawCompression::Zstd => Compression::Zstd,
         };
         let text = self.required(&path, raw.url, HELP);
         if text.is_empty() {
             return None;
         }
-        let url = match Url::parse(&text) {
-            Ok(url) => url,
+        let target = match Target::parse(&text, compression) {
+            Ok(target) => target,
             Err(error) => {
                 self.refuse(&path, format!("`target.url` is no URL: {error}"), HELP);
                 return None;
             }
         };
-        match url.scheme() {
+        let no_host = |url: &Url| url.host_str().is_none_or(str::is_empty);
+        match target.url.scheme() {
             scheme if not_yet::SCHEMES.contains(&scheme) => {
                 let problem = not_yet::problem(&format!("{scheme}://"))
                     .help("use clickhouse://, clickhouses:// (TLS) or sqlite://");
@@ -157,12 +168,12 @@ impl Checker<'_> {
             scheme if !SCHEMES.contains(&scheme) => {
                 self.refuse(&path, "`target.url` names no database that rowfall knows".to_owned(), HELP);
             }
-            "clickhouse" | "clickhouses" if url.host_str().is_none_or(str::is_empty) => {
+            "clickhouse" | "clickhouses" if [&target.url].into_iter().chain(&target.others).any(no_host) => {
                 self.refuse(&path, "`target.url` has no host".to_owned(), HELP);
             }
             _ => {}
         }
-        Some(Target { url, compression })
+        Some(target)
     }
 
     fn batch(&mut self, batch: BatchLimits, memory: usize) {

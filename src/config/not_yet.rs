@@ -20,9 +20,8 @@ pub(super) const KEYS: [&str; 12] = [
 ];
 
 /// Words that a key which is there already will take.
-pub(super) const VALUES: [(&str, &[&str]); 8] = [
+pub(super) const VALUES: [(&str, &[&str]); 7] = [
     ("delivery", &["exactly-once"]),
-    ("target.compression", &["zstd"]),
     ("errors.bad_record", &["dead-letter", "skip"]),
     ("topics.*.value", &["avro", "json-schema", "protobuf", "connect-json", "string", "bytes"]),
     ("topics.*.envelope", &["debezium"]),

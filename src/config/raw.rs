@@ -59,13 +59,25 @@ pub(super) enum RawStartFrom {
     Latest,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a map such as `{ url: sqlite://orders.db }`")]
 pub(super) struct RawTarget {
-    /// `clickhouse://user:password@host:port/database`, `clickhouses://…` (TLS) or `sqlite://path`. Required.
+    /// `clickhouse://user:password@host:port/database`, `clickhouses://…` (TLS) or `sqlite://path`. Required. ClickHouse
+    /// may have several hosts, `clickhouse://user:password@host:port,host:port/database`: inserts go around those that
+    /// answer. Each must reach the same table: be a replica of it, or have a Distributed table over it.
     pub(super) url: Option<String>,
     /// Compression of what is sent, where the database knows it.
     pub(super) compression: RawCompression,
+    /// How long `run` waits at the start for a server that does not answer, such as one that is being woken up; `0s`
+    /// fails at once. Once it has answered, `run` waits for as long as it takes.
+    pub(super) wait: Age,
+}
+
+impl Default for RawTarget {
+    fn default() -> Self {
+        let wait = Age(std::time::Duration::from_secs(120));
+        Self { url: None, compression: RawCompression::default(), wait }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -78,6 +90,8 @@ pub(super) enum RawCompression {
     None,
     /// LZ4.
     Lz4,
+    /// ZSTD: fewer bytes than LZ4 for more CPU on both sides.
+    Zstd,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -97,7 +111,9 @@ pub(super) struct RawBatch {
     /// Bytes of its columns; from 1KiB to 1GiB, and at most half of `memory`. Default: 64MiB, or half of `memory` where
     /// that is less.
     pub(super) bytes: Option<Size>,
-    /// Time since its first row; at least 1ms.
+    /// Time since its first row; at least 1ms. While a table takes writes slowly, its batches close later than that, up
+    /// to 30s: four times as late as a write of such a batch takes, and twice as late with each write that ClickHouse
+    /// refuses because its merges fall behind.
     pub(super) age: Age,
 }
 

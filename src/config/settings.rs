@@ -38,6 +38,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Where rows go.
     pub target: Target,
+    /// How long a run waits at the start for a server that does not answer.
+    pub wait: Duration,
     /// When a batch is closed.
     pub batch: BatchLimits,
     /// Bytes that may be in flight between Kafka and the database; at least twice `batch.bytes`.

@@ -12,6 +12,7 @@ use crate::batch::{OpenUnit, Unit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
 use crate::decode::Decoder;
+use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Offset, Owned, Span};
 use crate::source::worker;
@@ -34,18 +35,26 @@ pub(super) struct TopicIntake {
     decoder: Decoder,
     units: Units,
     open: Option<OpenUnit>,
+    pace: Arc<Pace>,
     lane: UnboundedSender<Unit>,
 }
 
 impl TopicIntake {
-    pub(super) fn new(topic: &str, decoder: Decoder, budget: &Arc<Budget>, lane: UnboundedSender<Unit>) -> Self {
+    pub(super) fn new(
+        topic: &str,
+        decoder: Decoder,
+        budget: &Arc<Budget>,
+        pace: Arc<Pace>,
+        lane: UnboundedSender<Unit>,
+    ) -> Self {
         let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
-        Self { topic: topic.into(), decoder, units, open: None, lane }
+        Self { topic: topic.into(), decoder, units, open: None, pace, lane }
     }
 
     fn close(&mut self, reports: &Sender<Report>) {
         if let Some(open) = self.open.take() {
-            let unit = open.close();
+            let aged = open.opened().elapsed() >= self.pace.age();
+            let unit = open.close(aged);
             // Before the lane can tell that it is written. The coordinator outlives the workers.
             let _ = reports.send(Report::Closed(unit.spans.clone()));
             // The lane ends only with the runtime, and then nothing is committed any more.
@@ -121,7 +130,7 @@ impl worker::Intake for Intake {
         for (index, topic) in self.topics.iter_mut().enumerate() {
             let Some(open) = &mut topic.open else { continue };
             let bytes = open.account();
-            if bytes >= self.largest_unit || now.duration_since(open.opened()) >= self.limits.age {
+            if bytes >= self.largest_unit || now.duration_since(open.opened()) >= topic.pace.age() {
                 topic.close(&self.reports);
             } else if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, index));

@@ -21,16 +21,18 @@
 mod coordinator;
 mod intake;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rowfall_dialects::contract::{Connection, Session, TableSchema, TableSpec};
+use rowfall_dialects::contract::{Advice, Connection, Session, TableSchema, TableSpec};
 
 use crate::budget::Budget;
 use crate::config::{Route, Settings};
 use crate::decode::{Decoder, Program};
+use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
 use crate::source::consumer::{self, Consumer, TopicInfo};
@@ -42,6 +44,11 @@ use intake::{Intake, TopicIntake};
 
 /// Records that are read to infer a missing table's columns.
 const SAMPLE: usize = 1_000;
+
+/// Between two attempts to reach a server that does not answer at the start.
+const CONNECT_EVERY: Duration = Duration::from_secs(1);
+/// How often such a wait is logged.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// How a run ends and what it shows meanwhile.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +75,7 @@ pub struct Progress {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Records that ended in their tables.
     pub records: u64,
@@ -123,6 +130,47 @@ pub async fn connect(settings: &Settings) -> Result<(Connection, String), Proble
     let connection = rowfall_dialects::connect(&settings.target).await.map_err(|e| Problem::from(e).within(&doing))?;
     let server = connection.session.server().await.map_err(|e| Problem::from(e).within(&doing))?;
     Ok((connection, server))
+}
+
+/// As [`connect`], and waits as long as the settings say for a server that does not answer yet; `None` when told to stop
+/// meanwhile.
+///
+/// # Errors
+/// When it does not answer in that time, or not as it should.
+pub async fn connect_in_time(settings: &Settings, stop: &AtomicBool) -> Result<Option<(Connection, String)>, Problem> {
+    let doing = format!("target {}", settings.target);
+    let connection = rowfall_dialects::connect(&settings.target).await.map_err(|e| Problem::from(e).within(&doing))?;
+    let began = Instant::now();
+    let mut said: Option<Instant> = None;
+    loop {
+        let server = tokio::select! {
+            server = connection.session.server() => server,
+            () = told(stop) => return Ok(None),
+        };
+        match server {
+            Ok(server) => return Ok(Some((connection, server))),
+            Err(error) if error.advice == Advice::Retry && began.elapsed() < settings.wait => {
+                if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                    said = Some(Instant::now());
+                    let left = (settings.wait - began.elapsed()).as_secs_f64().ceil();
+                    let problem = Problem::from(error).within(&doing);
+                    tracing::warn!("waiting up to {left:.0} s for the target to answer (`target.wait`): {problem}");
+                }
+            }
+            Err(error) => return Err(Problem::from(error).within(&doing)),
+        }
+        let pause = CONNECT_EVERY.min(settings.wait.saturating_sub(began.elapsed()));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = told(stop) => return Ok(None),
+        }
+    }
+}
+
+async fn told(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Looks at every route's topic and table, changes nothing.
@@ -226,6 +274,10 @@ pub fn run(
     let budget = Budget::new(settings.memory - settings.memory / 8);
     let largest_unit = settings.memory / 8 * 7 / (2 * settings.workers + 1);
 
+    let pace = |p: &Prepared| p.program.layout.table.name.to_string();
+    let paces: BTreeMap<_, _> =
+        prepared.iter().map(pace).map(|t| (t.clone(), Arc::new(Pace::new(t, settings.batch.age)))).collect();
+
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead)?;
     let (reports, reported) = mpsc::channel();
     let mut workers = Vec::new();
@@ -233,8 +285,9 @@ pub fn run(
         let topics = prepared.iter().map(|p| {
             let tell = reports.clone();
             let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
-            let lane = write::lane(runtime, Arc::clone(&connection.session), tell);
-            TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), &budget, lane)
+            let pace = &paces[&pace(p)];
+            let lane = write::lane(runtime, Arc::clone(&connection.session), Arc::clone(pace), tell);
+            TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), &budget, Arc::clone(pace), lane)
         });
         let intake = Intake::new(topics.collect(), settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
         let (commands, commanded) = mpsc::channel();

@@ -42,6 +42,5 @@ pub(in crate::clickhouse) fn regroup(block: &Block) -> Result<Option<Block>, Err
     if runs * SHORT <= block.rows || groups * 2 > runs {
         return Ok(None);
     }
-    let columns = block.columns.iter().map(|column| column.take(&order)).collect();
-    Ok(Some(Block { layout: block.layout.clone(), columns, rows: block.rows }))
+    Ok(Some(block.gather(&order)))
 }

@@ -428,11 +428,11 @@ proptest! {
         let mut back = vec![0; block.rows];
         (0..).zip(&order).for_each(|(at, row): (u32, _)| back[*row as usize] = at);
         for column in &block.columns {
-            let taken = column.take(&order);
+            let taken = column.gather(&order);
             prop_assert_eq!(taken.len(), column.len());
-            prop_assert_eq!(&taken.take(&back), column);
+            prop_assert_eq!(&taken.gather(&back), column);
             if let Some(row) = order.first() {
-                prop_assert_eq!(taken.take(&[0]), column.take(&[*row]));
+                prop_assert_eq!(taken.gather(&[0]), column.gather(&[*row]));
             }
         }
     }
