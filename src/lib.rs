@@ -6,7 +6,7 @@
 //! - [`decode`]: a record's bytes straight into typed columns
 //! - [`batch`]: rows on their way, closed and written together; [`budget`]: the bytes that they may occupy
 //! - [`reconcile`]: a route and its table, [`infer`]: what a sample shows of a missing one
-//! - [`write`]: closed units into the database, retried or refused; [`pace`]: how fast a table takes them
+//! - [`mod@write`]: closed units into the database, retried or refused; [`pace`]: how fast a table takes them
 //! - [`commit`]: what may be committed
 //!
 //! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`demo`] feeds them,

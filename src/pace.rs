@@ -3,8 +3,8 @@
 //! A database that falls behind wants fewer and larger writes. So two things follow from how writes went:
 //!
 //! - after a refusal for that reason all lanes of the table wait, longer with each that follows;
-//! - units close at a greater age: twice as great with each refusal, and at least [`AGES_PER_WRITE`] times as great as a
-//!   write of such units takes, up to [`LONGEST_AGE`]. (ClickHouse delays inserts into a table that has many parts long
+//! - units close at a greater age: twice as great with each refusal, and at least four times as great as a write of
+//!   such units takes, up to 30 s. (ClickHouse delays inserts into a table that has many parts long
 //!   before it refuses them, so the time that a write takes is the first sign, and costs nothing to ask for.) Rows,
 //!   bytes and memory close them as ever.
 //!

@@ -195,3 +195,88 @@ struct Tries {
     failed: u32,
     refreshed: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, TableName, TableSchema, ValueType, Values};
+
+    use super::*;
+
+    /// A database that takes two rows at a time, and fails every other write.
+    #[derive(Default)]
+    struct Narrow {
+        refused: Mutex<bool>,
+        writes: Mutex<Vec<Vec<i64>>>,
+        attempts: Mutex<u32>,
+    }
+
+    #[async_trait]
+    impl Session for Narrow {
+        fn parallel_writes(&self) -> usize {
+            1
+        }
+
+        async fn server(&self) -> Result<String, Error> {
+            Ok("1".into())
+        }
+
+        async fn describe(&self, _: &TableName) -> Result<Option<TableSchema>, Error> {
+            Ok(None)
+        }
+
+        async fn check(&self, _: &TableSchema) -> Result<Vec<Error>, Error> {
+            Ok(Vec::new())
+        }
+
+        async fn execute(&self, _: &str) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn cut(&self, block: &Block) -> Result<Option<Vec<Vec<u32>>>, Error> {
+            let rows: Vec<_> = (0..u32::try_from(block.rows).unwrap()).collect();
+            Ok(self.refused.lock().unwrap().then(|| rows.chunks(2).map(<[u32]>::to_vec).collect()))
+        }
+
+        async fn write(&self, block: &Block) -> Result<Receipt, Error> {
+            if block.rows > 2 {
+                *self.refused.lock().unwrap() = true;
+                return Err(Error::new(Advice::Cut, "too many"));
+            }
+            let mut attempts = self.attempts.lock().unwrap();
+            *attempts += 1;
+            if attempts.is_multiple_of(2) {
+                return Err(Error::new(Advice::Retry, "away"));
+            }
+            let Values::Int64(values) = &block.columns[0].values else { panic!("it holds int64") };
+            self.writes.lock().unwrap().push(values.clone());
+            Ok(Receipt { rows: block.rows, bytes: 1 })
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn pieces_are_written_once_each_whatever_fails_between_them() {
+        let column = TableColumn {
+            name: "n".into(),
+            type_text: "Int64".into(),
+            value: Ok(ValueType::from(LogicalType::Int64)),
+            default: ColumnDefault::None,
+        };
+        let name = TableName { schema: None, name: "narrow".into() };
+        let table = TableSchema { name, kind: String::new(), columns: vec![column] };
+        let layout = Layout { table: Arc::new(table), targets: [0].into() };
+        let mut columns = layout.empty_columns();
+        columns[0].values = Values::Int64((0..7).collect());
+        let block = Block { layout: Arc::new(layout), columns, rows: 7 };
+
+        let session = Arc::new(Narrow::default());
+        let pace = Arc::new(Pace::new("narrow".into(), Duration::from_secs(1)));
+        let lane = Lane { session: Arc::clone(&session) as Arc<dyn Session>, pace, refused: Mutex::default() };
+        let receipt = lane.write_block(&block, true).await.expect("written");
+        assert_eq!(receipt, Receipt { rows: 7, bytes: 4 });
+        assert_eq!(*session.writes.lock().unwrap(), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
+        assert_eq!(*session.attempts.lock().unwrap(), 7, "three failed");
+    }
+}

@@ -232,16 +232,6 @@ fn what_is_not_available_yet() {
      2 │ name: shop
        ╰────
     "#);
-    insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d, compression: zstd }\n"), @r#"
-     × `target.compression: zstd` is not available yet in this version
-      ╭─[rowfall.yaml:1:45]
-    1 │ target: { url: postgres://h/d, compression: zstd }
-      ·                                             ──┬─
-      ·                                               ╰── not available yet
-    2 │ name: shop
-      ╰────
-     help: write `auto`, `none` or `lz4`
-    "#);
     insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d }\n"), @r#"
      × `postgres://` is not available yet in this version
       ╭─[rowfall.yaml:1:16]
