@@ -1,9 +1,11 @@
 //! Closed units into the database: one lane per worker and topic, each in its own task.
 
+mod outage;
+
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use rand::Rng;
@@ -13,13 +15,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::batch::Unit;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
+pub use outage::Outages;
+use outage::Waiting;
 
 /// The first pause before a failed write is tried again; doubled each time, with full jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often an outage that goes on is logged.
-const REMIND: Duration = Duration::from_secs(60);
+/// A write that takes longer is told of, like one that fails. It is not given up: that would write its rows twice.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -48,10 +52,11 @@ pub enum Outcome {
 pub fn lane(
     runtime: &tokio::runtime::Handle,
     session: Arc<dyn Session>,
+    outages: Arc<Outages>,
     tell: impl Fn(Outcome) + Send + Sync + 'static,
 ) -> UnboundedSender<Unit> {
     let (sender, receiver) = unbounded_channel();
-    let lane = Lane { session, refused: Mutex::default(), outage: Mutex::default() };
+    let lane = Lane { session, refused: Mutex::default(), outages };
     runtime.spawn(lane.run(receiver, tell));
     sender
 }
@@ -60,7 +65,7 @@ struct Lane {
     session: Arc<dyn Session>,
     /// Partitions of refused units: what comes behind would be written twice after a restart.
     refused: Mutex<HashSet<Arc<Owned>>>,
-    outage: Mutex<Outage>,
+    outages: Arc<Outages>,
 }
 
 impl Lane {
@@ -113,22 +118,26 @@ impl Lane {
         self.refused.lock().expect("no panic while held")
     }
 
-    fn outage(&self) -> std::sync::MutexGuard<'_, Outage> {
-        self.outage.lock().expect("no panic while held")
-    }
-
     /// Tries until the database takes the block, or refuses it for good.
     async fn write_block(&self, block: &Block) -> Result<Receipt, Error> {
         let table = &block.layout.table;
-        let (mut attempts, mut refreshed) = (0, false);
+        let (mut attempts, mut refreshed, mut waiting) = (0, false, None);
         loop {
-            match self.session.write(block).await {
+            let mut write = self.session.write(block);
+            let result = loop {
+                if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
+                    break result;
+                }
+                let what = format!("table {}, batch of {} rows: no answer within {SILENCE:?}", table.name, block.rows);
+                waiting.get_or_insert_with(|| self.outages.wait(&table.name)).failed(&Error::new(Advice::Retry, what));
+            };
+            match result {
                 Ok(receipt) => {
-                    self.outage().over(&table.name.to_string());
+                    waiting.into_iter().for_each(Waiting::written);
                     return Ok(receipt);
                 }
                 Err(error) if error.advice == Advice::Retry => {
-                    self.outage().goes_on(&table.name.to_string(), &error);
+                    waiting.get_or_insert_with(|| self.outages.wait(&table.name)).failed(&error);
                     tokio::time::sleep(pause(attempts)).await;
                     attempts += 1;
                 }
@@ -165,29 +174,4 @@ impl Lane {
 fn pause(attempts: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
-/// A time in which the database does not take what a lane sends.
-#[derive(Default)]
-struct Outage {
-    since: Option<Instant>,
-    said: Option<Instant>,
-}
-
-impl Outage {
-    fn goes_on(&mut self, table: &str, error: &Error) {
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        if self.said.is_none_or(|said| now - said >= REMIND) {
-            let seconds = (now - since).as_secs();
-            tracing::warn!(table, seconds, "cannot write, trying again: {}", Problem::from_ref(error));
-            self.said = Some(now);
-        }
-    }
-
-    fn over(&mut self, table: &str) {
-        if let Some(since) = std::mem::take(self).since {
-            tracing::info!(table, seconds = since.elapsed().as_secs(), "writing again");
-        }
-    }
 }

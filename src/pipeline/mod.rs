@@ -215,12 +215,13 @@ pub fn run(
 
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead)?;
     let (reports, reported) = mpsc::channel();
+    let outages = Arc::default();
     let mut workers = Vec::new();
     for number in 0..settings.workers {
         let topics = prepared.iter().map(|p| {
             let tell = reports.clone();
             let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
-            let lane = write::lane(runtime, Arc::clone(&connection.session), tell);
+            let lane = write::lane(runtime, Arc::clone(&connection.session), Arc::clone(&outages), tell);
             TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), &budget, lane)
         });
         let intake = Intake::new(topics.collect(), settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
