@@ -32,6 +32,12 @@ enum Command {
     },
     /// Run the benches, the last against real servers: one table, also written to target/bench.md
     Bench(Measured),
+    /// Prove over minutes what is promised of a long run: outages, too many parts, full load, memory; with private servers
+    Soak {
+        /// Passed on: outage, parts, full or memory, all if none is named; --minutes N
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Write the generated pages and the API's documentation
     Docs,
     /// Install, start and stop the servers that tests need
@@ -113,6 +119,10 @@ fn run(command: Command) -> Result<()> {
                 cargo(["bench", "--quiet", "--bench", "decode", "--bench", "encode"], &[])?;
                 cargo(["bench", "--quiet", "--bench", "end_to_end", "--"], &args)
             })
+        }
+        Command::Soak { args } => {
+            rowfall_services::ensure(rowfall_services::BUILD)?;
+            cargo(["bench", "--quiet", "--bench", "soak", "--"], &args)
         }
         Command::Lint { deny } => lint(deny),
         Command::Docs => {
