@@ -36,6 +36,12 @@ pub(crate) const EXPECTED: &str = "number AS id, toUInt32(number * 7 % 1000003) 
      concat('/shop/', toString(number % 1000), '/item-', toString(number), '?ref=mail') AS url, \
      if(number % 4 = 0, NULL, concat('note ', toString(number), ' says nothing much')) AS note";
 
+/// Whether a value of the row `t` of such a table is another than the row `e` of [`EXPECTED`] has.
+pub(crate) fn differs() -> String {
+    let columns = ["user_id", "event", "country", "price", "quantity", "ok", "score", "at", "session", "url", "note"];
+    columns.map(|c| format!("t.{c} IS DISTINCT FROM e.{c}")).join(" OR ")
+}
+
 const EVENTS: [&str; 5] = ["view", "click", "cart", "order", "refund"];
 const COUNTRIES: [&str; 7] = ["DE", "FR", "IT", "ES", "PL", "SE", "NL"];
 
@@ -87,16 +93,24 @@ pub(crate) async fn create_topic(brokers: &str, topic: &str, partitions: i32, se
 
 /// A producer that loses nothing and keeps the order.
 pub(crate) fn producer(brokers: &str) -> ThreadedProducer<DefaultProducerContext> {
-    ClientConfig::new()
+    producer_of(brokers, &[])
+}
+
+/// The same with further properties.
+pub(crate) fn producer_of(brokers: &str, properties: &[(&str, &str)]) -> ThreadedProducer<DefaultProducerContext> {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("linger.ms", "20")
         .set("batch.size", "262144")
         .set("queue.buffering.max.messages", "500000")
-        .set("queue.buffering.max.kbytes", "131072")
-        .create()
-        .expect("a producer")
+        .set("queue.buffering.max.kbytes", "131072");
+    for (name, value) in properties {
+        config.set(*name, *value);
+    }
+    config.create().expect("a producer")
 }
 
 /// Produces the records of these numbers, number `n` to partition `n % partitions`, and waits for all to be acknowledged.

@@ -15,16 +15,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use rowfall_dialects::contract::{Advice, Error};
-
-use crate::problem::Problem;
+use rowfall_dialects::contract::Advice;
 
 /// The first pause before a failed write is tried again; doubled each time, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often an outage that goes on is logged.
-const REMIND: Duration = Duration::from_secs(60);
 /// How many times as old as a write takes a unit becomes at least.
 const AGES_PER_WRITE: u32 = 4;
 /// No age grows beyond this by itself.
@@ -35,7 +31,6 @@ const RECOVERY: Duration = Duration::from_secs(30);
 /// The pace of one table.
 #[derive(Debug)]
 pub struct Pace {
-    table: String,
     /// `batch.age`.
     age: Duration,
     /// The age at which units close now, in milliseconds: read often, by every worker.
@@ -53,16 +48,13 @@ struct State {
     changed: Option<Instant>,
     /// No lane writes before.
     resume: Option<Instant>,
-    /// Since when writes fail.
-    since: Option<Instant>,
-    said: Option<Instant>,
 }
 
 impl Pace {
     /// The pace of a table that has not been written to yet.
     #[must_use]
-    pub fn new(table: String, age: Duration) -> Self {
-        let pace = Self { table, age, current: AtomicU64::new(0), state: Mutex::default() };
+    pub fn new(age: Duration) -> Self {
+        let pace = Self { age, current: AtomicU64::new(0), state: Mutex::default() };
         pace.settle(&pace.state());
         pace
     }
@@ -95,39 +87,22 @@ impl Pace {
             state.doublings -= 1;
             state.changed = Some(now);
         }
-        if let Some(since) = state.since.take()
-            && state.said.is_some_and(|said| said >= since)
-        {
-            tracing::info!(table = self.table, seconds = (now - since).as_secs(), "writing again");
-        }
         self.settle(&state);
     }
 
     /// A write failed in a way that may pass, `attempts` times before. Answers how long its lane has to wait before it
     /// tries again; other lanes may be told to wait too.
-    pub fn failed(&self, error: &Error, attempts: u32) -> Duration {
+    pub fn failed(&self, advice: Advice, attempts: u32) -> Duration {
         let now = Instant::now();
         let mut state = self.state();
         let mut wait = pause(attempts);
         // Writes that were under way together are refused together: that is one refusal.
-        if error.advice == Advice::Slow && state.resume.is_none_or(|resume| resume <= now) {
+        if advice == Advice::Slow && state.resume.is_none_or(|resume| resume <= now) {
             state.doublings = (state.doublings + 1).min(16);
             state.changed = Some(now);
             wait = wait.max(pause(state.doublings));
             state.resume = Some(now + wait);
             self.settle(&state);
-        }
-        let since = *state.since.get_or_insert(now);
-        if state.said.is_none_or(|said| now - said >= REMIND) {
-            state.said = Some(now);
-            let (table, seconds) = (&self.table, (now - since).as_secs());
-            let problem = Problem::from_ref(error);
-            if error.advice == Advice::Slow {
-                let age = self.age().as_secs_f64();
-                tracing::warn!(table, seconds, "writing less often, batches now close after {age:.1} s: {problem}");
-            } else {
-                tracing::warn!(table, seconds, "cannot write, trying again: {problem}");
-            }
         }
         wait
     }
@@ -156,13 +131,13 @@ mod tests {
     const AGE: Duration = Duration::from_secs(1);
 
     fn pace() -> Pace {
-        Pace::new("orders".into(), AGE)
+        Pace::new(AGE)
     }
 
     /// As if the pauses of earlier refusals were over.
     fn refuse(pace: &Pace) {
         pace.state().resume = None;
-        let _ = pace.failed(&Error::new(Advice::Slow, "too many parts"), 0);
+        let _ = pace.failed(Advice::Slow, 0);
     }
 
     #[test]
@@ -170,7 +145,7 @@ mod tests {
         let pace = pace();
         assert_eq!(pace.age(), AGE);
         refuse(&pace);
-        let _ = pace.failed(&Error::new(Advice::Slow, "under way at the same time"), 0);
+        let _ = pace.failed(Advice::Slow, 0); // under way at the same time
         assert_eq!(pace.age(), 2 * AGE);
         (0..10).for_each(|_| refuse(&pace));
         assert_eq!(pace.age(), LONGEST_AGE);
@@ -196,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_age_that_is_set_beyond_the_bound_stays() {
-        let pace = Pace::new("orders".into(), 10 * LONGEST_AGE);
+        let pace = Pace::new(10 * LONGEST_AGE);
         refuse(&pace);
         assert_eq!(pace.age(), 10 * LONGEST_AGE);
     }
@@ -204,7 +179,7 @@ mod tests {
     #[test]
     fn other_failures_leave_the_age_and_the_other_lanes_alone() {
         let pace = pace();
-        let wait = pace.failed(&Error::new(Advice::Retry, "away"), 3);
+        let wait = pace.failed(Advice::Retry, 3);
         assert!(wait > FIRST_PAUSE && wait <= 8 * FIRST_PAUSE);
         assert_eq!((pace.age(), pace.state().resume), (AGE, None));
     }

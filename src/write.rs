@@ -1,9 +1,11 @@
 //! Closed units into the database: one lane per worker and topic, each in its own task.
 
+mod outage;
+
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableColumn};
@@ -13,6 +15,11 @@ use crate::batch::Unit;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
+pub use outage::Outages;
+use outage::Waiting;
+
+/// A write that takes longer is told of, like one that fails. It is not given up: that would write its rows twice.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -42,10 +49,11 @@ pub fn lane(
     runtime: &tokio::runtime::Handle,
     session: Arc<dyn Session>,
     pace: Arc<Pace>,
+    outages: Arc<Outages>,
     tell: impl Fn(Outcome) + Send + Sync + 'static,
 ) -> UnboundedSender<Unit> {
     let (sender, receiver) = unbounded_channel();
-    let lane = Lane { session, pace, refused: Mutex::default() };
+    let lane = Lane { session, pace, outages, refused: Mutex::default() };
     runtime.spawn(lane.run(receiver, tell));
     sender
 }
@@ -56,6 +64,7 @@ struct Lane {
     pace: Arc<Pace>,
     /// Partitions of refused units: what comes behind would be written twice after a restart.
     refused: Mutex<HashSet<Arc<Owned>>>,
+    outages: Arc<Outages>,
 }
 
 impl Lane {
@@ -143,9 +152,17 @@ impl Lane {
         loop {
             self.pace.turn().await;
             let began = Instant::now();
-            match self.session.write(block).await {
+            let mut write = self.session.write(block);
+            let result = loop {
+                if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
+                    break result;
+                }
+                self.tell(&mut tries, block, &silence(block));
+            };
+            match result {
                 Ok(receipt) => {
                     self.pace.written(began.elapsed(), aged);
+                    tries.waiting.into_iter().for_each(Waiting::written);
                     return Ok(receipt);
                 }
                 Err(error) => self.wait(&mut tries, block, error).await?,
@@ -153,12 +170,20 @@ impl Lane {
         }
     }
 
+    /// A write fails or is silent: whoever reads the log hears of it, once for all that wait.
+    fn tell(&self, tries: &mut Tries, block: &Block, error: &Error) {
+        let waiting = tries.waiting.get_or_insert_with(|| self.outages.wait(&block.layout.table.name));
+        waiting.failed(error, self.pace.age());
+    }
+
     /// Waits until what failed may be tried again; an error when it may not.
     async fn wait(&self, tries: &mut Tries, block: &Block, error: Error) -> Result<(), Error> {
         match error.advice {
             Advice::Retry | Advice::Slow => {
-                tokio::time::sleep(self.pace.failed(&error, tries.failed)).await;
+                let pause = self.pace.failed(error.advice, tries.failed);
                 tries.failed += 1;
+                self.tell(tries, block, &error);
+                tokio::time::sleep(pause).await;
                 Ok(())
             }
             Advice::Refresh if !tries.refreshed => {
@@ -194,12 +219,16 @@ impl Lane {
 struct Tries {
     failed: u32,
     refreshed: bool,
+    waiting: Option<Waiting>,
+}
+
+fn silence(block: &Block) -> Error {
+    let table = &block.layout.table.name;
+    Error::new(Advice::Retry, format!("table {table}, batch of {} rows: no answer within {SILENCE:?}", block.rows))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use async_trait::async_trait;
     use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, TableName, TableSchema, ValueType, Values};
 
@@ -272,8 +301,9 @@ mod tests {
         let block = Block { layout: Arc::new(layout), columns, rows: 7 };
 
         let session = Arc::new(Narrow::default());
-        let pace = Arc::new(Pace::new("narrow".into(), Duration::from_secs(1)));
-        let lane = Lane { session: Arc::clone(&session) as Arc<dyn Session>, pace, refused: Mutex::default() };
+        let pace = Arc::new(Pace::new(Duration::from_secs(1)));
+        let lane =
+            Lane { session: Arc::clone(&session) as _, pace, outages: Arc::default(), refused: Mutex::default() };
         let receipt = lane.write_block(&block, true).await.expect("written");
         assert_eq!(receipt, Receipt { rows: 7, bytes: 4 });
         assert_eq!(*session.writes.lock().unwrap(), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);

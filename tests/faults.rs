@@ -1,9 +1,6 @@
 //! Faults in mid-flight: signals, kills, rebalances, servers that go away. Whatever was produced is in the table
 //! afterwards; where rowfall could end or hand over in order, nothing is there twice. Each test prints what it counted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -15,6 +12,7 @@ use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{ClickHouse, Kafka};
 
+use crate::load::Load;
 use crate::support::{self, ConfigFile, Output, Process, Rowfall, eventually};
 use crate::workload;
 
@@ -23,50 +21,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const SAME_MEMBER: &str = "{ group.instance.id: one }";
 /// Longer than anything that recovers needs, on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A producer that goes on until it is told to end: record `n` to partition `n % partitions`, as fast as is said.
-pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
-    thread: JoinHandle<()>,
-}
-
-impl Load {
-    pub(crate) fn start(kafka: &Kafka, topic: &str, partitions: u64, per_second: u64) -> Self {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (brokers, topic) = (kafka.brokers.clone(), topic.to_owned());
-        let (told, count) = (Arc::clone(&stop), Arc::clone(&sent));
-        let thread = std::thread::spawn(move || {
-            let producer = workload::producer(&brokers);
-            let (mut number, began) = (0, Instant::now());
-            while !told.load(Ordering::Relaxed) {
-                let due = began.elapsed().as_millis() * u128::from(per_second) / 1_000;
-                while u128::from(number) < due {
-                    let text = workload::record(number);
-                    let partition = i32::try_from(number % partitions).expect("small");
-                    workload::send(&producer, BaseRecord::to(&topic).partition(partition).payload(text.as_str()));
-                    number += 1;
-                }
-                count.store(number, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            producer.flush(PATIENCE).expect("all are acknowledged");
-        });
-        Self { stop, sent, thread }
-    }
-
-    /// How many records have been produced so far.
-    fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Ends it; how many records were produced, all acknowledged.
-    pub(crate) fn end(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the producer ends well");
-        self.sent.load(Ordering::Relaxed)
-    }
-}
 
 /// A topic with its table, on these servers, and the file that has rowfall move one into the other.
 struct Course<'s> {

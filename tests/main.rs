@@ -1,6 +1,8 @@
 //! rowfall against real servers: Kafka and ClickHouse, started by `./x services up`. Each test has topics and tables
 //! of its own, so that all run side by side; faults that would disturb the others have servers of their own.
 
+#[path = "../benches/load.rs"]
+mod load;
 mod support;
 #[path = "../benches/workload.rs"]
 mod workload;

@@ -9,7 +9,7 @@ use rowfall_dialects::contract::{
 };
 use rowfall_services::ClickHouse;
 
-use crate::faults::Load;
+use crate::load::Load;
 use crate::front::Front;
 use crate::support::{self, ConfigFile, Rowfall, eventually};
 use crate::workload;
@@ -349,7 +349,7 @@ fn merges_that_fall_behind_slow_a_table_down_and_lose_nothing() {
     let config = into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 50ms }\nworkers: 4");
     let load = Load::start(&services.kafka, &name, 4, 5_000);
     let process = Rowfall::with_config("run", &config, &["--output", "json"]).start();
-    eventually("refusals", PATIENCE, || process.said().contains("writing less often"));
+    eventually("refusals", PATIENCE, || process.said().contains("the database falls behind"));
     std::thread::sleep(5 * SECOND);
     let refusals = format!(
         "SELECT count() FROM system.query_log WHERE exception_code = 252 AND query LIKE '%INSERT INTO%{name}%'"
@@ -365,7 +365,7 @@ fn merges_that_fall_behind_slow_a_table_down_and_lose_nothing() {
     let output = process.wait(PATIENCE);
     println!("{count} records, {refused} refusals; {}", output.stderr);
     assert!(refused < 200, "{refused} refusals of up to 16 inserts at a time");
-    assert_eq!(output.stderr.matches("writing less often").count(), 1, "one line: {}", output.stderr);
+    assert_eq!(output.stderr.matches("the database falls behind").count(), 1, "one line: {}", output.stderr);
     assert!(output.stderr.contains("merges do not keep up"), "{}", output.stderr);
     assert_eq!(output.rows(), count);
     support::assert_holds_exactly(&services.clickhouse, &name, count);

@@ -55,8 +55,7 @@ pub(crate) fn lost_and_doubled(clickhouse: &ClickHouse, table: &str, count: u64)
     let numbers = |text: String| -> Vec<u64> { text.split('\t').map(|n| n.parse().expect("a number")).collect() };
     let ids =
         numbers(query(clickhouse, &format!("SELECT count(), uniqExact(id), countIf(id >= {count}) FROM {table}")));
-    let columns = ["user_id", "event", "country", "price", "quantity", "ok", "score", "at", "session", "url", "note"];
-    let differs = columns.map(|c| format!("t.{c} IS DISTINCT FROM e.{c}")).join(" OR ");
+    let differs = workload::differs();
     let changed = numbers(query(
         clickhouse,
         &format!(
@@ -185,6 +184,12 @@ impl Process {
     /// What it has written to stderr so far.
     pub(crate) fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock().expect("no panic while held")).into_owned()
+    }
+
+    /// The process id, and what it writes to stderr: for a thread that watches it.
+    #[allow(dead_code, reason = "for benches/soak")]
+    pub(crate) fn watched(&self) -> (u32, Arc<Mutex<Vec<u8>>>) {
+        (self.child.id(), Arc::clone(&self.said))
     }
 
     /// The most memory that it has occupied so far, in MiB; `None` once it has ended.

@@ -9,7 +9,9 @@ use super::hosts::Hosts;
 use super::native::{Encoder, regroup};
 use super::server::ClickHouse;
 use super::{check, cluster, describe, grammar};
-use crate::contract::{Advice, Block, Error, Receipt, Session, Storage, TableColumn, TableName, TableSchema, TableSpec};
+use crate::contract::{
+    Advice, Block, Error, Receipt, Session, Storage, TableColumn, TableName, TableSchema, TableSpec,
+};
 
 /// Bytes that are encoded and sent at a time; with compression one frame of it, for which 1 MiB is ClickHouse's own
 /// measure.

@@ -276,17 +276,19 @@ pub fn run(
 
     let pace = |p: &Prepared| p.program.layout.table.name.to_string();
     let paces: BTreeMap<_, _> =
-        prepared.iter().map(pace).map(|t| (t.clone(), Arc::new(Pace::new(t, settings.batch.age)))).collect();
+        prepared.iter().map(pace).map(|t| (t, Arc::new(Pace::new(settings.batch.age)))).collect();
 
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead)?;
     let (reports, reported) = mpsc::channel();
+    let outages: Arc<write::Outages> = Arc::default();
     let mut workers = Vec::new();
     for number in 0..settings.workers {
         let topics = prepared.iter().map(|p| {
             let tell = reports.clone();
             let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
             let pace = &paces[&pace(p)];
-            let lane = write::lane(runtime, Arc::clone(&connection.session), Arc::clone(pace), tell);
+            let lane =
+                write::lane(runtime, Arc::clone(&connection.session), Arc::clone(pace), Arc::clone(&outages), tell);
             TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), &budget, Arc::clone(pace), lane)
         });
         let intake = Intake::new(topics.collect(), settings.batch, largest_unit, Arc::clone(&budget), reports.clone());

@@ -33,6 +33,12 @@ enum Command {
     /// Run the benches, the last against real servers: one table, also written to target/. `peers` and `curve` in front of
     /// the arguments measure other things and leave the first benches out
     Bench(Measured),
+    /// Prove over minutes what is promised of a long run: outages, too many parts, full load, memory; with private servers
+    Soak {
+        /// Passed on: outage, parts, full or memory, all if none is named; --minutes N
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Write the generated pages and the API's documentation
     Docs,
     /// Install, start and stop the servers that tests need
@@ -116,6 +122,10 @@ fn run(command: Command) -> Result<()> {
                 }
                 cargo(["bench", "--quiet", "--bench", "end_to_end", "--"], &args)
             })
+        }
+        Command::Soak { args } => {
+            rowfall_services::ensure(rowfall_services::BUILD)?;
+            cargo(["bench", "--quiet", "--bench", "soak", "--"], &args)
         }
         Command::Lint { deny } => lint(deny),
         Command::Docs => {
