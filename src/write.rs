@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use rand::Rng;
@@ -11,6 +11,7 @@ use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableCo
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
+use crate::outage::Outage;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
 
@@ -18,8 +19,6 @@ use crate::source::position::{Owned, Span};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often an outage that goes on is logged.
-const REMIND: Duration = Duration::from_secs(60);
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -124,11 +123,16 @@ impl Lane {
         loop {
             match self.session.write(block).await {
                 Ok(receipt) => {
-                    self.outage().over(&table.name.to_string());
+                    if let Some(lasted) = self.outage().over() {
+                        tracing::info!(table = %table.name, seconds = lasted.as_secs(), "writing again");
+                    }
                     return Ok(receipt);
                 }
                 Err(error) if error.advice == Advice::Retry => {
-                    self.outage().goes_on(&table.name.to_string(), &error);
+                    if let Some(lasts) = self.outage().goes_on() {
+                        let (seconds, why) = (lasts.as_secs(), Problem::from_ref(&error));
+                        tracing::warn!(table = %table.name, seconds, "cannot write, trying again: {why}");
+                    }
                     tokio::time::sleep(pause(attempts)).await;
                     attempts += 1;
                 }
@@ -165,29 +169,4 @@ impl Lane {
 fn pause(attempts: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
-/// A time in which the database does not take what a lane sends.
-#[derive(Default)]
-struct Outage {
-    since: Option<Instant>,
-    said: Option<Instant>,
-}
-
-impl Outage {
-    fn goes_on(&mut self, table: &str, error: &Error) {
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        if self.said.is_none_or(|said| now - said >= REMIND) {
-            let seconds = (now - since).as_secs();
-            tracing::warn!(table, seconds, "cannot write, trying again: {}", Problem::from_ref(error));
-            self.said = Some(now);
-        }
-    }
-
-    fn over(&mut self, table: &str) {
-        if let Some(since) = std::mem::take(self).since {
-            tracing::info!(table, seconds = since.elapsed().as_secs(), "writing again");
-        }
-    }
 }

@@ -11,5 +11,6 @@ mod faults;
 mod moving;
 mod plan;
 mod records;
+mod topics;
 mod types;
 mod until_end;
