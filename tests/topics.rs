@@ -92,6 +92,15 @@ fn add_partitions(kafka: &Kafka, name: &str, count: usize) {
     result.into_iter().for_each(|topic| drop(topic.unwrap_or_else(|error| panic!("{error:?}"))));
 }
 
+/// Tries again while it panics: brokers know of what has just changed a moment later.
+fn attempt(what: &str, act: impl Fn()) {
+    eventually(what, PATIENCE, || std::panic::catch_unwind(std::panic::AssertUnwindSafe(&act)).is_ok());
+}
+
+fn create_again(kafka: &Kafka, name: &str, partitions: i32) {
+    attempt("it can be created again", || support::create_topic(kafka, name, partitions, &[]));
+}
+
 /// Records of these numbers into one partition.
 fn produce_to(kafka: &Kafka, topic: &str, partition: i32, numbers: std::ops::Range<u64>) {
     let producer = workload::producer(&kafka.brokers);
@@ -175,9 +184,8 @@ fn appear(property: &str) {
     // Partitions of both.
     for (topic, from, count) in [(&there, 100, 4), (&new, 1_000, 6)] {
         add_partitions(kafka, topic, count);
-        let producer = || produce_to(kafka, topic, i32::try_from(count).expect("small") - 1, from..from + 500);
-        eventually("the new partition takes records", PATIENCE, || {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(producer)).is_ok()
+        attempt("the new partition takes records", || {
+            produce_to(kafka, topic, i32::try_from(count).expect("small") - 1, from..from + 500)
         });
     }
     holds(clickhouse, &tables[0], 600);
@@ -313,9 +321,7 @@ fn come_back(property: &str) {
         committed(kafka, &stays, &goes, 0).is_some_and(|(at, _)| at == 100)
     });
     delete_topic(kafka, &goes);
-    eventually("it can be created again", PATIENCE, || {
-        std::panic::catch_unwind(|| support::create_topic(kafka, &goes, 2, &[])).is_ok()
-    });
+    create_again(kafka, &goes, 2);
     workload::produce(&kafka.brokers, &goes, 2, 600..1_600);
     said(&process, &format!("topic {goes} was deleted and created again: it is read from its beginning"));
     eventually("all rows", PATIENCE, || rows(clickhouse, &goes).1 == 1_600);
@@ -342,9 +348,7 @@ fn a_topic_that_was_created_again_between_runs() {
     assert_eq!(offset, 100);
     let again = |records: std::ops::Range<u64>| {
         delete_topic(kafka, &name);
-        eventually("it can be created again", PATIENCE, || {
-            std::panic::catch_unwind(|| support::create_topic(kafka, &name, 1, &[])).is_ok()
-        });
+        create_again(kafka, &name, 1);
         workload::produce(&kafka.brokers, &name, 1, records);
     };
     again(100..250);
