@@ -260,8 +260,28 @@ fn several_topics_by_name_and_by_pattern() {
         let text: Vec<_> = lines.map(|line| line.replace(&name, "NAME").replace(&kafka.brokers, "KAFKA")).collect();
         text.join("\n")
     };
-    assert_snapshot!(shown("plan", 3), @"");
-    assert_snapshot!(shown("check", 0), @"");
+    assert_snapshot!(shown("plan", 3), @"
+    /__NAME.*/: no topic at KAFKA matches it yet
+    topic NAME-a (1 partition) → table NAME: to be created
+      columns inferred from 10 records
+    topic NAME-b (1 partition) → table NAME: to be created
+      columns inferred from 20 records
+    topic NAME-c-1 (1 partition) → table NAME_NAME-c-1: to be created
+      columns inferred from 30 records
+    topic NAME-c-2 (1 partition) → table NAME_c2: to be created
+      columns inferred from 40 records
+    ");
+    assert_snapshot!(shown("check", 0), @"
+    ok      /__NAME.*/: no topic at KAFKA matches it yet
+    ok      topic NAME-a at KAFKA: 1 partition
+    ok      table NAME will be created (see `rowfall plan`)
+    ok      topic NAME-b at KAFKA: 1 partition
+    ok      table NAME will be created (see `rowfall plan`)
+    ok      topic NAME-c-1 at KAFKA: 1 partition
+    ok      table NAME_NAME-c-1 will be created (see `rowfall plan`)
+    ok      topic NAME-c-2 at KAFKA: 1 partition
+    ok      table NAME_c2 will be created (see `rowfall plan`)
+    ");
     assert_eq!(until_end(&config).0, 100);
     let name_of = |suffix: &str| format!("`{name}{suffix}`");
     for (table, count) in [("", 30), (&format!("_{name}-c-1"), 30), ("_c2", 40)] {
@@ -398,7 +418,8 @@ fn comes_back_as_itself(property: &str) {
         let kafka = format!("instance: {instance}, rack: r1,");
         config(&services, &name, &kafka, property, &format!("{name}: {{}}"))
     };
-    let (first, second) = (start(&of("one")), start(&of("two")));
+    let (one, two) = (of("one"), of("two"));
+    let (first, second) = (start(&one), start(&two));
     [&first, &second].into_iter().for_each(|process| said(process, " assigned: "));
     workload::produce(&kafka.brokers, &name, 4, 0..1_000);
     holds(clickhouse, &name, 1_000);
@@ -406,7 +427,7 @@ fn comes_back_as_itself(property: &str) {
     let before = first.said();
     let shares = |text: &str| text.matches(" assigned: ").count() + text.matches(" revoked: ").count();
     end(second);
-    let second = start(&of("two"));
+    let second = start(&two);
     said(&second, " assigned: ");
     workload::produce(&kafka.brokers, &name, 4, 1_000..2_000);
     holds(clickhouse, &name, 2_000);
@@ -414,7 +435,7 @@ fn comes_back_as_itself(property: &str) {
     assert_eq!(shares(&first.said()), shares(&before), "{}", first.said());
 
     // Under the same name once more: one of the two goes, the other goes on.
-    let mut both = [second, start(&of("two"))];
+    let mut both = [second, start(&two)];
     eventually("one of them ends", PATIENCE, || both.iter_mut().any(|process| !process.is_running()));
     let (ended, goes_on): (Vec<_>, Vec<_>) =
         both.into_iter().map(|mut p| (p.is_running(), p)).partition(|(runs, _)| !runs);

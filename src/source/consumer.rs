@@ -87,12 +87,7 @@ impl Commit {
             Err(problem) => return Some(Answer::Refused(problem.clone())),
         };
         Some(match request.answer(timeout)? {
-            Ok(refused) => {
-                let named = |(topic, partition, code): (String, i32, _)| {
-                    (TopicPartition { topic: topic.as_str().into(), partition }, code)
-                };
-                Answer::Taken(refused.into_iter().map(named).collect())
-            }
+            Ok(refused) => Answer::Taken(refused),
             Err(code) => Answer::Refused(client_problem(&KafkaError::ConsumerCommit(code), &self.brokers)),
         })
     }

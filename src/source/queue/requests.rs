@@ -9,6 +9,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
+use crate::source::position::TopicPartition;
+
 /// A topic as the brokers describe it.
 pub(in crate::source) struct Description {
     pub(in crate::source) name: String,
@@ -84,6 +86,9 @@ unsafe fn description(topic: *const rd::rd_kafka_TopicDescription_t) -> Descript
     }
 }
 
+/// Partitions whose offsets were refused, with the reasons.
+pub(in crate::source) type Refused = Vec<(TopicPartition, RDKafkaErrorCode)>;
+
 /// A commit that is under way.
 pub(in crate::source) struct Commit(Answers);
 
@@ -109,13 +114,9 @@ pub(in crate::source) fn commit<C: ConsumerContext>(
 }
 
 impl Commit {
-    /// The answer, if it comes in this time: the partitions whose offsets were refused, with the reasons; or why none
-    /// was taken. It comes once.
+    /// The answer, if it comes in this time; an error when none was taken. It comes once.
     #[must_use]
-    pub(in crate::source) fn answer(
-        &self,
-        timeout: Duration,
-    ) -> Option<Result<Vec<(String, i32, RDKafkaErrorCode)>, RDKafkaErrorCode>> {
+    pub(in crate::source) fn answer(&self, timeout: Duration) -> Option<Result<Refused, RDKafkaErrorCode>> {
         let answer = self.0.next(timeout)?;
         // SAFETY: the list lives as long as the answer; names are valid texts, and copied.
         let partitions: Vec<_> = unsafe {
@@ -126,16 +127,19 @@ impl Commit {
                 }
                 _ => &[],
             };
-            let name = |element: &rd::rd_kafka_topic_partition_t| CStr::from_ptr(element.topic).to_string_lossy();
-            elements.iter().map(|e| (name(e).into_owned(), e.partition, e.err)).collect()
+            let named = |element: &rd::rd_kafka_topic_partition_t| TopicPartition {
+                topic: CStr::from_ptr(element.topic).to_string_lossy().into(),
+                partition: element.partition,
+            };
+            elements.iter().map(|e| (named(e), e.err)).collect()
         };
         let fine = |error: &RDKafkaRespErr| *error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
         match answer.error() {
             // The error is that of one partition; the others have their own.
-            Err(error) if partitions.iter().all(|(_, _, error)| fine(error)) => Some(Err(error)),
+            Err(error) if partitions.iter().all(|(_, error)| fine(error)) => Some(Err(error)),
             _ => {
-                let refused = partitions.into_iter().filter(|(_, _, error)| !fine(error));
-                Some(Ok(refused.map(|(topic, partition, error)| (topic, partition, error.into())).collect()))
+                let refused = partitions.into_iter().filter(|(_, error)| !fine(error));
+                Some(Ok(refused.map(|(partition, error)| (partition, error.into())).collect()))
             }
         }
     }
