@@ -354,6 +354,65 @@ fn come_back(property: &str) {
     assert_eq!(rows(clickhouse, &goes).1, 1_600);
 }
 
+/// Nobody looks for a minute; the place that is not there any more is what tells.
+#[test]
+fn a_topic_that_is_created_again_at_once_and_shorter() {
+    PROTOCOLS.into_iter().for_each(shorter);
+}
+
+fn shorter(property: &str) {
+    let services = support::services();
+    let (kafka, clickhouse) = (&services.kafka, &services.clickhouse);
+    let name = support::unique("shorter");
+    support::topic_and_table(kafka, clickhouse, &name, 2);
+    workload::produce(&kafka.brokers, &name, 2, 0..500);
+    let config = config(&services, &name, "", property, &format!("{name}: {{}}"));
+    let text = std::fs::read_to_string(&config.path).expect("readable");
+    std::fs::write(&config.path, text.replace("interval.ms: 500", "interval.ms: 60000")).expect("written");
+    let process = start(&config);
+    holds(clickhouse, &name, 500);
+    eventually("it is committed", PATIENCE, || committed(kafka, &name, &name, 0).is_some_and(|(at, _)| at == 250));
+    delete_topic(kafka, &name);
+    create_again(kafka, &name, 2);
+    workload::produce(&kafka.brokers, &name, 2, 500..600);
+    holds(clickhouse, &name, 600);
+    let text = end(process);
+    println!("{text}");
+    assert_eq!(text.matches("ERROR").count(), 0, "{text}");
+}
+
+/// What keeps one topic of a pattern from its table is told once; the others go on, and so does it when it is mended.
+#[test]
+fn a_topic_that_cannot_be_prepared() {
+    let services = support::services();
+    let (kafka, clickhouse) = (&services.kafka, &services.clickhouse);
+    let name = support::unique("unready");
+    let topics = ["good", "bad", "worse"].map(|topic| format!("{name}_{topic}"));
+    let [good, bad, worse] = &topics;
+    for topic in [good, bad] {
+        support::create_topic(kafka, topic, 1, &[]);
+        workload::produce(&kafka.brokers, topic, 1, 0..10);
+    }
+    table(clickhouse, good);
+    let config = config(&services, &name, "", "", &format!("/{name}_.*/: {{ create: false }}"));
+    let process = start(&config);
+    let stopped = |topic: &str| format!("topic stopped: topic {topic}: table {topic} does not exist");
+    said(&process, &stopped(bad));
+    holds(clickhouse, good, 10);
+    support::create_topic(kafka, worse, 1, &[]);
+    said(&process, &stopped(worse));
+    table(clickhouse, bad);
+    holds(clickhouse, bad, 10);
+    workload::produce(&kafka.brokers, good, 1, 10..20);
+    holds(clickhouse, good, 20);
+    process.signal("TERM");
+    let output = process.wait(PATIENCE);
+    assert_eq!(output.code(), 1, "{output:#?}");
+    assert_eq!(output.stderr.matches(&stopped(worse)).count(), 1, "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("rowfall: stopped: topic {worse}: table")), "{}", output.stderr);
+    assert!(!output.stderr.contains(&format!("rowfall: stopped: topic {bad}: table")), "{}", output.stderr);
+}
+
 /// A commit of the topic before, which landed late or was made by another program, is no offset of this one.
 #[test]
 fn a_topic_that_was_created_again_between_runs() {
