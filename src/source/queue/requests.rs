@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
@@ -32,6 +34,11 @@ pub(in crate::source) fn describe_topics<C: ConsumerContext>(
     if names.is_empty() {
         return Ok(Vec::new());
     }
+    // Any broker knows all topics. Without being told librdkafka would ask the controller, which may be away, and which
+    // its own in-process cluster does not have.
+    let metadata = consumer.fetch_metadata(Some(names[0]), timeout).map_err(|e| code(&e))?;
+    let answered = Some(metadata.orig_broker_id()).filter(|id| *id >= 0);
+    let broker = answered.or_else(|| metadata.brokers().first().map(MetadataBroker::id));
     let names: Vec<_> = names.iter().map(|name| CString::new(*name).expect("topic names hold no NUL")).collect();
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     let client = consumer.client().native_ptr();
@@ -40,6 +47,9 @@ pub(in crate::source) fn describe_topics<C: ConsumerContext>(
     unsafe {
         let options = rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), ptr::null_mut(), 0);
+        if let Some(broker) = broker {
+            rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+        }
         let topics = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         rd::rd_kafka_DescribeTopics(client, topics, options, answers.0.as_ptr());
         rd::rd_kafka_TopicCollection_destroy(topics);
@@ -207,6 +217,10 @@ impl Drop for Answer {
         // SAFETY: the event is ours and destroyed once.
         unsafe { rd::rd_kafka_event_destroy(self.0.as_ptr()) }
     }
+}
+
+fn code(error: &KafkaError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
 }
 
 fn millis(timeout: Duration) -> i32 {
