@@ -323,7 +323,7 @@ fn come_back(property: &str) {
     holds(clickhouse, &goes, 500);
 
     delete_topic(kafka, &goes);
-    said(&process, &format!("topic {goes} was deleted: nothing of it is read any more"));
+    said(&process, &format!("topic {goes} was deleted, or this user may not see it any more: nothing of it is read"));
     let before = process.cpu_time();
     std::thread::sleep(2 * SECOND);
     let spent = process.cpu_time() - before;

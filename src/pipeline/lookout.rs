@@ -24,8 +24,9 @@ pub(super) enum Sight {
     Seen(Instant, BTreeMap<String, Option<TopicId>>),
     /// A topic is not there any more; or another one of its name is.
     Gone(String, Why),
-    /// A topic that a route takes has appeared, and is ready.
-    Appeared(Prepared),
+    /// Topics that routes take have appeared, and are ready: as many as there are at once, since each time the group has
+    /// to share its partitions anew.
+    Appeared(Vec<Prepared>),
     /// A topic that a route takes has appeared, and cannot be moved for now.
     Unready(String, Problem),
 }
@@ -182,43 +183,44 @@ impl Watch {
             self.tell.send(Sight::Gone(name, why)).ok()?;
         }
         if self.takes_new_topics {
+            let mut ready = Vec::new();
             for topic in topics.into_values() {
                 if !self.known.contains_key(&topic.name) && self.settings.routes.rule(&topic.name).is_some() {
-                    self.make_ready(topic)?;
+                    ready.extend(self.make_ready(topic));
                 }
+            }
+            if !ready.is_empty() {
+                self.tell.send(Sight::Appeared(ready)).ok()?;
             }
         }
         Some(Ok(()))
     }
 
-    fn make_ready(&mut self, topic: TopicInfo) -> Option<()> {
+    /// The topic, if it could be made ready; otherwise it is told why, once.
+    fn make_ready(&mut self, topic: TopicInfo) -> Option<Prepared> {
         let (name, known) = (topic.name.clone(), Known::of(&topic));
         let ready = self.runtime.block_on(async {
             let found = look_at(&self.settings, &self.connection, topic).await;
             settle(&self.connection, found).await
         });
-        let sight = match ready {
+        let unready = match ready {
             Ok(prepared) => {
                 self.said.remove(&name);
                 self.known.insert(name, known);
-                Sight::Appeared(prepared)
+                return Some(prepared);
             }
-            Err(unready) => {
-                // Tried again at each look, told once.
-                let text = text(&unready);
-                if self.said.insert(name.clone(), text.clone()).is_some_and(|said| said == text) {
-                    return Some(());
-                }
-                match unready {
-                    Unready::Empty => {
-                        say_empty(&name);
-                        return Some(());
-                    }
-                    Unready::Problem(problem) => Sight::Unready(name, problem),
-                }
-            }
+            Err(unready) => unready,
         };
-        self.tell.send(sight).ok()
+        // It is tried again at each look.
+        let text = text(&unready);
+        if self.said.insert(name.clone(), text.clone()).is_none_or(|said| said != text) {
+            match unready {
+                Unready::Empty => say_empty(&name),
+                // Whoever is told may have ended.
+                Unready::Problem(problem) => drop(self.tell.send(Sight::Unready(name, problem))),
+            }
+        }
+        None
     }
 }
 

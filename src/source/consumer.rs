@@ -367,7 +367,7 @@ pub fn topics_every(kafka: &KafkaSettings) -> Option<Duration> {
     match kafka.properties.get(TOPICS_EVERY) {
         None => Some(DEFAULT_TOPICS_EVERY),
         // librdkafka takes -1 for never, and refuses what is no number.
-        Some(millis) => millis.parse().ok().map(Duration::from_millis),
+        Some(millis) => millis.parse().ok().filter(|millis| *millis > 0).map(Duration::from_millis),
     }
 }
 

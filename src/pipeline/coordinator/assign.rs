@@ -144,7 +144,7 @@ impl Coordinator {
         }
         match start::begin(partition.partition, committed, note) {
             // Whose offset it is cannot be told: one that cannot be this topic's is not waited for.
-            Begin::At(offset) if committed.is_some_and(|c| c.note.topic.is_none()) => {
+            Begin::At(offset) if note.topic.is_some() && committed.is_some_and(|c| c.note.topic.is_none()) => {
                 let (_, end) = self.patiently(|consumer| consumer.range(partition))?;
                 Ok(if offset > end { Place::Stop(offset, beyond_the_end(end)) } else { Place::Read(Some(offset)) })
             }

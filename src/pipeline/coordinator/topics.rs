@@ -45,7 +45,7 @@ impl Coordinator {
                 }
                 Sight::Gone(name, why) => self.lose(&name, why)?,
                 Sight::Appeared(prepared) => {
-                    self.arriving.push(prepared);
+                    self.arriving.extend(prepared);
                     self.take_arrivals()?;
                 }
                 Sight::Unready(name, problem) => self.cannot_take(name, problem),
@@ -101,7 +101,7 @@ impl Coordinator {
                 self.cannot_take(name.to_owned(), Problem::new(what, "start again to read what is there now"));
             }
             Why::Deleted => tracing::warn!(
-                "topic {name} was deleted: nothing of it is read any more; if it is created again, it is read from its beginning"
+                "topic {name} was deleted, or this user may not see it any more: nothing of it is read; if it is created again, it is read from its beginning"
             ),
             Why::CreatedAgain => {
                 tracing::warn!("topic {name} was deleted and created again: it is read from its beginning");
