@@ -165,16 +165,40 @@ fn values_out_of_range() {
       ╰────
     "#);
     insta::assert_snapshot!(refused_with_rest("topics:\n  a b:\n    table: ''\n    columns: { x: '' }\n"), @"
-     × `a b` cannot be the name of a topic
-      ╭─[rowfall.yaml:2:3]
-    1 │ topics:
-    2 │   a b:
-      ·   ─┬─
-      ·    ╰── here
-    3 │     table: ''
-      ╰────
-     help: 1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`; several names with commas
-           between; a regular expression stands between slashes: /orders-(.*)/
+      × the configuration has 3 problems
+
+    Error:
+      × `a b` cannot be the name of a topic
+       ╭─[rowfall.yaml:2:3]
+     1 │ topics:
+     2 │   a b:
+       ·   ─┬─
+       ·    ╰── here
+     3 │     table: ''
+       ╰────
+      help: 1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`; several names with commas
+            between; a regular expression stands between slashes: /orders-(.*)/
+
+    Error:
+      × `topics.a b.table` is no table's name
+       ╭─[rowfall.yaml:3:12]
+     2 │   a b:
+     3 │     table: ''
+       ·            ─┬
+       ·             ╰── here
+     4 │     columns: { x: '' }
+       ╰────
+      help: write `name` or `schema.name`
+
+    Error:
+      × `topics.a b.columns.x.type` is empty
+       ╭─[rowfall.yaml:4:19]
+     3 │     table: ''
+     4 │     columns: { x: '' }
+       ·                   ─┬
+       ·                    ╰── here
+     5 │ name: shop
+       ╰────
     ");
 }
 
