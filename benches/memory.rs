@@ -67,6 +67,7 @@ pub(crate) fn program() -> Arc<Program> {
     let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
     let route = Route {
         topic: "orders".to_owned(),
+        key: "orders".to_owned(),
         table: name,
         create: false,
         unknown_fields: UnknownFields::Error,

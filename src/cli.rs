@@ -175,13 +175,9 @@ fn run(settings: &Settings, until_end: bool, output: Output, line: &StatusLine) 
         return summarize(&Summary::default(), output);
     };
     tracing::info!("{server} at {}", settings.target);
-    let prepared = runtime.block_on(pipeline::prepare(settings, &connection))?;
-    for p in &prepared {
-        let table = &p.program.layout.table;
-        tracing::info!("topic {} ({} partitions) → table {}", p.topic.name, p.topic.partitions.len(), table.name);
-    }
+    let preparation = runtime.block_on(pipeline::prepare(settings, &connection))?;
     let showing = line.show(&options.progress);
-    let result = pipeline::run(settings, &connection, &prepared, &options, runtime.handle());
+    let result = pipeline::run(settings, &connection, preparation, &options, runtime.handle());
     drop(showing);
     // Writes that were given up must not hold the process.
     runtime.shutdown_background();

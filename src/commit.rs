@@ -84,6 +84,13 @@ impl Watermarks {
         due
     }
 
+    /// The group refused what it was told of this partition: it is due again.
+    pub fn forget_told_of(&mut self, partition: &TopicPartition) {
+        if let Some(watermark) = self.partitions.get_mut(partition) {
+            watermark.told = None;
+        }
+    }
+
     /// The group refused what it was told: everything is due again.
     pub fn forget_told(&mut self) {
         for watermark in self.partitions.values_mut() {

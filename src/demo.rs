@@ -57,8 +57,8 @@ pub fn run(records: u32, mut say: impl FnMut(&str)) -> Result<(), Problem> {
     let (summary, statements) = {
         let (connection, _) = runtime.block_on(pipeline::connect(&settings))?;
         let preview = runtime.block_on(crate::preview::plan(&settings, &connection))?;
-        let prepared = runtime.block_on(pipeline::prepare(&settings, &connection))?;
-        (pipeline::run(&settings, &connection, &prepared, &options, runtime.handle())?, preview.text)
+        let preparation = runtime.block_on(pipeline::prepare(&settings, &connection))?;
+        (pipeline::run(&settings, &connection, preparation, &options, runtime.handle())?, preview.text)
     };
     if let Some(problem) = summary.stopped.into_iter().next() {
         return Err(problem);

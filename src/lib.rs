@@ -10,7 +10,7 @@
 //! - [`commit`]: what may be committed
 //!
 //! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`demo`] feeds them,
-//! [`cli`] is the command line. Beside them [`config`] and [`problem`]. The databases are in `rowfall-dialects`.
+//! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`]. The databases are in `rowfall-dialects`.
 
 pub mod batch;
 pub mod budget;
@@ -20,6 +20,7 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod infer;
+pub mod outage;
 pub mod pace;
 pub mod pipeline;
 pub mod preview;

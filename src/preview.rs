@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rowfall_dialects::contract::{ColumnDefault, Connection};
 
-use crate::config::Settings;
-use crate::pipeline::{self, Found};
+use crate::config::{Rule, Settings};
+use crate::pipeline::{self, Found, Unready};
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
 
@@ -25,12 +25,32 @@ pub struct Preview {
 /// For the first route that cannot work.
 pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Preview, Problem> {
     let mut preview = Preview { text: String::new(), to_do: false };
-    for Found { route, topic, table } in pipeline::look(settings, connection).await? {
+    let found = pipeline::look(settings, connection).await?;
+    for key in unmatched(settings, &found) {
+        line(&mut preview.text, &format!("{key}: no topic at {} matches it yet", settings.kafka.brokers));
+        line(&mut preview.text, "");
+    }
+    for Found { route, topic, paused, table } in found {
         let text = &mut preview.text;
-        let partitions = plural(topic.partitions.len(), "partition");
-        match table {
-            Table::There(schema) => {
-                let program = reconcile::compile(route, &schema)?;
+        let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
+        let compiled = table.and_then(|table| match table {
+            Table::There(schema) => match reconcile::compile(&route, &schema) {
+                Ok(program) => Ok((Table::There(schema), Some(program))),
+                Err(problem) => Err(Unready::Problem(problem)),
+            },
+            missing => Ok((missing, None)),
+        });
+        match compiled {
+            Err(Unready::Empty) => {
+                line(text, &format!("topic {} ({partitions}) → table {}: {EMPTY}", topic.name, route.table))
+            }
+            Err(Unready::Problem(problem)) if is_pattern(settings, &topic.name) => {
+                preview.to_do = true;
+                line(text, &format!("topic {} ({partitions}): cannot be moved: {problem}", topic.name));
+            }
+            Err(Unready::Problem(problem)) => return Err(problem),
+            Ok((Table::There(schema), program)) => {
+                let program = program.expect("compiled where the table is there");
                 line(
                     text,
                     &format!("topic {} ({partitions}) → table {} {}: exists", topic.name, schema.name, schema.kind),
@@ -49,11 +69,11 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                     line(text, &format!("  note: {}: {promise}", schema.kind));
                 }
             }
-            Table::Missing { spec, statements, sampled, notes } => {
+            Ok((Table::Missing { spec, statements, sampled, notes }, _)) => {
                 preview.to_do = true;
                 line(text, &format!("topic {} ({partitions}) → table {}: to be created", topic.name, spec.name));
                 let origin = sampled.map_or_else(
-                    || format!("columns as `topics.{}.columns` says", topic.name),
+                    || format!("columns as `topics.{}.columns` says", route.key),
                     |records| format!("columns inferred from {}", plural(records, "record")),
                 );
                 line(text, &format!("  {origin}"));
@@ -84,22 +104,31 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
 pub async fn check(settings: &Settings, connection: &Connection, server: &str) -> Result<Preview, Problem> {
     let mut preview = Preview { text: String::new(), to_do: false };
     line(&mut preview.text, &format!("ok      {server} at {}", settings.target));
-    for Found { route, topic, table } in pipeline::look(settings, connection).await? {
-        let partitions = plural(topic.partitions.len(), "partition");
+    let found = pipeline::look(settings, connection).await?;
+    for key in unmatched(settings, &found) {
+        line(&mut preview.text, &format!("ok      {key}: no topic at {} matches it yet", settings.kafka.brokers));
+    }
+    for Found { route, topic, paused, table } in found {
+        let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
         line(&mut preview.text, &format!("ok      topic {} at {}: {partitions}", topic.name, settings.kafka.brokers));
         match table {
-            Table::Missing { spec, .. } => {
+            Err(Unready::Empty) => line(&mut preview.text, &format!("ok      table {}: {EMPTY}", route.table)),
+            Err(Unready::Problem(problem)) => {
+                preview.to_do = true;
+                line(&mut preview.text, &format!("to do   {problem}"));
+            }
+            Ok(Table::Missing { spec, .. }) => {
                 let problems = pipeline::create_problems(connection.session.as_ref(), &spec).await?;
                 preview.finish(&format!("table {} will be created (see `rowfall plan`)", spec.name), problems);
                 let engine = spec.storage.engine.as_deref().unwrap_or_default();
                 preview.promise(engine, connection);
             }
-            Table::There(schema) => {
+            Ok(Table::There(schema)) => {
                 let mut problems = pipeline::problems(connection.session.as_ref(), &schema).await?;
                 // A run would wait for the servers that are behind.
                 let everywhere = connection.session.everywhere(&schema, &route.storage, Duration::ZERO).await;
                 problems.extend(everywhere.err().map(Problem::from));
-                problems.extend(reconcile::compile(route, &schema).err());
+                problems.extend(reconcile::compile(&route, &schema).err());
                 preview.finish(&format!("table {} {}", schema.name, schema.kind), problems);
                 preview.promise(&schema.kind, connection);
             }
@@ -126,6 +155,24 @@ impl Preview {
             line(&mut self.text, &format!("note    {kind}: {promise}"));
         }
     }
+}
+
+const EMPTY: &str = "to be created when the topic has a record to infer it from";
+
+/// Patterns that no topic matches.
+fn unmatched<'s>(settings: &'s Settings, found: &[Found]) -> impl Iterator<Item = &'s str> {
+    let matched = |key: &str| found.iter().any(|f| f.route.key == key);
+    settings
+        .routes
+        .rules()
+        .iter()
+        .filter(|rule| rule.is_pattern())
+        .map(|rule| rule.key.as_str())
+        .filter(move |key| !matched(key))
+}
+
+fn is_pattern(settings: &Settings, topic: &str) -> bool {
+    settings.routes.rule(topic).is_some_and(Rule::is_pattern)
 }
 
 fn line(text: &mut String, what: &str) {

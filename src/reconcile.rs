@@ -52,7 +52,7 @@ pub async fn look(
         }
         Ok(None) if !route.create => Err(Problem::new(
             format!("table {} does not exist", route.table),
-            format!("create it, or set `topics.{}.create: true`", route.topic),
+            format!("create it, or set `topics.{}.create: true`", route.key),
         )
         .within(&format!("topic {}", route.topic))),
         Ok(None) => missing(connection, route, sample).map_err(|p| p.within(&doing)),
@@ -139,7 +139,7 @@ fn missing(
     };
     let spec = TableSpec { name: route.table.clone(), columns, storage: route.storage.clone() };
     let statements = connection.grammar.create_table(&spec).map_err(|refusal| {
-        Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.topic))
+        Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.key))
     })?;
     Ok(Table::Missing { spec: Box::new(spec), statements, sampled, notes })
 }
@@ -181,7 +181,7 @@ fn inferred_columns(
             "the table does not exist and the topic has no record to infer it from",
             format!(
                 "say its columns under `topics.{}.columns`, create the table, or start when there are records",
-                route.topic
+                route.key
             ),
         ));
     }

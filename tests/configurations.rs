@@ -118,7 +118,8 @@ topics: { orders: {} }
       ·             ╰── no such key
     3 │ target: { url: 'clickhouse://app:*******@localhost:8123/shop' }
       ╰────
-     help: the keys in `kafka` are `brokers`, `start_from` and `properties`
+     help: the keys in `kafka` are `brokers`, `start_from`, `instance`, `rack`
+           and `properties`
     ");
 }
 

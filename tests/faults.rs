@@ -195,6 +195,10 @@ fn a_broker_that_is_killed_and_comes_back_is_an_episode() {
     let output = end_by(process, "TERM", 0, 5 * SECOND);
     println!("{}", output.stderr);
     assert!(output.stderr.lines().count() <= 20, "a calm log");
+    let away = format!("no broker of {} answers, trying again: ", kafka.brokers);
+    for said in [away.as_str(), "brokers answer again"] {
+        assert_eq!(output.stderr.matches(said).count(), 2, "{said}, once for each time");
+    }
     course.start_until_end().wait(PATIENCE).rows();
     assert_eq!(course.verdict(count).0, 0);
 }

@@ -18,5 +18,6 @@ mod plan;
 mod pressure;
 mod records;
 mod tables;
+mod topics;
 mod types;
 mod until_end;

@@ -16,3 +16,11 @@ fn every_value_equals_what_was_produced_and_nothing_is_read_twice() {
     assert_eq!(run(), 0, "started again, nothing is read twice");
     support::assert_holds_exactly(&services.clickhouse, &name, 200_000);
 }
+
+/// librdkafka's in-process cluster answers less than a real broker: what is asked of brokers must do without.
+#[test]
+fn the_demo_moves_its_orders() {
+    let output = Rowfall::new(&["demo", "--records", "2000"]).output();
+    assert_eq!(output.code(), 0, "{output:#?}");
+    assert!(output.stdout.contains("rowfall moved 2,000 records into SQLite"), "{}", output.stdout);
+}

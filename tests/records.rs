@@ -170,7 +170,8 @@ topics: {{ {name}: {{}} }}
         support::target(&services.clickhouse),
     ));
     let [first, second] = [(); 2].map(|()| {
-        let said = stopped(&run(&config), &name);
+        // Which partition's records come first is left to chance.
+        let said = stopped(&run(&config), &name).replace("at row 4", "at row 2");
         assert_eq!(ids(&services, &name), "[]");
         assert_eq!(support::committed_and_end(&services.kafka, &name, &name, 2), [(None, 2), (None, 3)]);
         said

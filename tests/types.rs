@@ -259,6 +259,7 @@ async fn write(connection: &Connection, name: &str, records: &[String]) {
     let table = connection.session.describe(&name).await.expect("described").expect("exists");
     let route = Route {
         topic: "t".to_owned(),
+        key: "t".to_owned(),
         table: name,
         create: false,
         unknown_fields: UnknownFields::Error,

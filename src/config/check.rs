@@ -8,12 +8,11 @@ use url::Url;
 
 use super::error::{Place, Problem};
 use super::not_yet;
-use super::raw::{
-    Raw, RawColumn, RawCompression, RawKafka, RawNull, RawStartFrom, RawTarget, RawTopic, RawUnknownFields,
-};
+use super::raw::{Raw, RawColumn, RawCompression, RawKafka, RawNull, RawTarget, RawTopic, RawUnknownFields};
+use super::routes::{Routes, Rule, Topics};
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, StartFrom, UnknownFields,
+    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, UnknownFields,
 };
 use super::tree::{Node, dotted};
 use super::typed::listed;
@@ -109,15 +108,26 @@ impl Checker<'_> {
     fn kafka(&mut self, raw: RawKafka) -> KafkaSettings {
         let help = "say where Kafka is: `kafka: { brokers: localhost:9092 }` or --brokers localhost:9092";
         let brokers = self.required(&["kafka", "brokers"], raw.brokers, help);
-        let start_from = match raw.start_from {
-            RawStartFrom::Earliest => StartFrom::Earliest,
-            RawStartFrom::Latest => StartFrom::Latest,
-        };
-        let properties: BTreeMap<_, _> = raw.properties.into_iter().map(|(key, Scalar(value))| (key, value)).collect();
+        let properties: BTreeMap<_, _> =
+            raw.properties.iter().map(|(key, Scalar(value))| (key.clone(), value.clone())).collect();
         for (name, value) in &properties {
             self.property(name, value);
         }
-        KafkaSettings { brokers, start_from, properties }
+        for (key, value, property) in
+            [("instance", &raw.instance, "group.instance.id"), ("rack", &raw.rack, "client.rack")]
+        {
+            if value.as_ref().is_some_and(|text| text.trim().is_empty()) {
+                self.refuse(&["kafka", key], format!("`kafka.{key}` is empty"), "");
+            }
+            let path = ["kafka", "properties", property];
+            if value.is_some() && properties.contains_key(property) {
+                let problem = Problem::new(format!("`{}` and `kafka.{key}` are the same setting", dotted(&path)));
+                let help = format!("leave `kafka.{key}` and take this away");
+                self.problems.push(problem.help(help).at(self.tree.key_place(&path)));
+            }
+        }
+        let RawKafka { start_from, instance, rack, .. } = raw;
+        KafkaSettings { brokers, start_from, instance, rack, properties }
     }
 
     fn property(&mut self, name: &str, value: &str) {
@@ -210,34 +220,48 @@ impl Checker<'_> {
         }
     }
 
-    fn routes(&mut self, topics: Vec<(String, RawTopic)>) -> Vec<Route> {
+    fn routes(&mut self, topics: Vec<(String, RawTopic)>) -> Routes {
         if topics.is_empty() {
             let help = "say which topics to read: `topics: { orders: {} }` or --topic orders";
             let problem = Problem::new("`topics` is missing or empty");
             self.problems.push(problem.help(help).at(self.tree.key_place(&["topics"])));
         }
-        topics.into_iter().map(|(topic, raw)| self.route(topic, raw)).collect()
+        let mut rules: Vec<Rule> = Vec::new();
+        for (key, raw) in topics {
+            let path = ["topics", key.as_str()];
+            let topics = Topics::parse(&key).map_err(|(message, help)| {
+                self.problems.push(Problem::new(message).help(help).at(self.tree.key_place(&path)));
+            });
+            let topics = topics.ok();
+            for name in topics.as_ref().map_or(&[][..], Topics::names) {
+                if let Some(first) = rules.iter().find(|rule| rule.topics.take(name)) {
+                    let message = format!("`{name}` is taken by the key `{}` already", first.key);
+                    let help = "the first key that matches a topic holds: take it out of one, or put this one first";
+                    self.problems.push(Problem::new(message).help(help).at(self.tree.key_place(&path)));
+                }
+            }
+            let paused = raw.paused;
+            let template = self.route(key.clone(), topics.as_ref(), raw);
+            if let Some(topics) = topics {
+                rules.push(Rule { key, topics, paused, template });
+            }
+        }
+        Routes::new(rules)
     }
 
-    fn route(&mut self, topic: String, raw: RawTopic) -> Route {
-        let path = ["topics", topic.as_str()];
-        if topic.starts_with('/') && topic.ends_with('/') {
-            let problem = Problem::new("topics by regular expression are not available yet in this version");
-            let problem = problem.label("not available yet").help("name each topic");
-            self.problems.push(problem.at(self.tree.key_place(&path)));
-        } else if !is_topic(&topic) {
-            let problem = Problem::new(format!("`{topic}` cannot be the name of a topic"));
-            let help = "1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`";
-            self.problems.push(problem.help(help).at(self.tree.key_place(&path)));
-        }
+    /// The route of a key, with the templates of its table still in it.
+    fn route(&mut self, topic: String, topics: Option<&Topics>, raw: RawTopic) -> Route {
         let table = match &raw.table {
-            None => TableName { schema: None, name: topic.clone() },
-            Some(text) => {
-                let name = TableName::parse(text);
-                let fill_in = |part: String| part.replace("${topic}", &topic);
-                TableName { schema: name.schema.map(fill_in), name: fill_in(name.name) }
-            }
+            None => TableName { schema: None, name: "${topic}".to_owned() },
+            Some(text) => TableName::parse(text),
         };
+        if let (Some(topics), Some(text)) = (topics, &raw.table)
+            && let Err((template, message)) = topics.check_template(text)
+        {
+            let place = self.tree.place(&["topics", topic.as_str(), "table"]).map(|place| place.find(template));
+            let help = "`${topic}` is the topic's name, `${1}` the first group of the key's regular expression";
+            self.problems.push(Problem::new(message).help(help).at(place));
+        }
         if table.name.is_empty() || table.schema.as_ref().is_some_and(String::is_empty) {
             let path = ["topics", topic.as_str(), "table"];
             self.refuse(&path, format!("`{}` is no table's name", dotted(&path)), "write `name` or `schema.name`");
@@ -277,7 +301,7 @@ impl Checker<'_> {
             comment: raw.clickhouse.comment,
             cluster: raw.clickhouse.cluster,
         };
-        Route { topic, table, create: raw.create, unknown_fields, null, columns, storage }
+        Route { key: topic.clone(), topic, table, create: raw.create, unknown_fields, null, columns, storage }
     }
 
     fn column(&mut self, topic: &str, name: String, raw: RawColumn) -> ColumnSettings {
@@ -311,11 +335,4 @@ impl Checker<'_> {
             storage: ColumnStorage { codec: raw.codec, comment: raw.comment, ttl: raw.ttl },
         }
     }
-}
-
-/// What Kafka takes as a topic's name.
-fn is_topic(name: &str) -> bool {
-    (1..=249).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }

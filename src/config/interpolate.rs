@@ -37,7 +37,8 @@ fn fill_in(text: &str, path: &[String], node: &Node, environment: Environment<'_
         // `$${` stands for `${`.
         if let Some(before) = rest[..at].strip_suffix('$') {
             out.push_str(before);
-            out.push_str("${");
+            // A table's own templates are filled in later, and told apart from this then.
+            out.push_str(if is_table { "$${" } else { "${" });
             rest = &template[2..];
             continue;
         }
@@ -50,14 +51,16 @@ fn fill_in(text: &str, path: &[String], node: &Node, environment: Environment<'_
         let template = &template[..=end];
         rest = &rest[at + end + 1..];
         let inner = &template[2..end];
-        if is_table && inner == "topic" {
-            // Filled in when the name has been taken apart: a topic may hold dots.
+        if is_table && (inner == "topic" || inner.bytes().all(|b| b.is_ascii_digit())) {
+            // Filled in for each topic, when the name has been taken apart: a topic may hold dots.
             out.push_str(template);
             continue;
         }
         let problem = |problem: Problem| problem.at(Some(node.place.find(template)));
         if is_table && not_yet::table_template(inner) {
-            return Err(problem(not_yet::problem(template).help("`${topic}` can be used in a table's name")));
+            return Err(problem(
+                not_yet::problem(template).help("`${topic}` and `${1}` can be used in a table's name"),
+            ));
         }
         let value = look_up(inner, template, path, environment).map_err(problem)?;
         match is_url && in_user_and_password(rest) {

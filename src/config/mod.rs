@@ -19,6 +19,7 @@ mod not_yet;
 mod overrides;
 mod raw;
 mod reference;
+mod routes;
 mod scalars;
 mod settings;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use std::path::Path;
 
 pub use error::ConfigError;
 pub use reference::{json_schema, reference_markdown};
+pub use routes::{Routes, Rule};
 pub use settings::{
     BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, StartFrom, UnknownFields,
 };

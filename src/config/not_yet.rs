@@ -4,10 +4,9 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 11] = [
     "registry",
     "http",
-    "kafka.instance",
     "errors.dead_letter_topic",
     "errors.max_consecutive",
     "errors.max_rate",
@@ -33,9 +32,9 @@ pub(super) const VALUES: [(&str, &[&str]); 7] = [
 /// Schemes of the databases to come.
 pub(super) const SCHEMES: [&str; 4] = ["postgres", "postgresql", "mysql", "mariadb"];
 
-/// Templates of table names to come, by what follows `${`: groups of a regular expression, headers and fields.
+/// Templates of table names to come, by what follows `${`: headers and fields.
 pub(super) fn table_template(inner: &str) -> bool {
-    inner.starts_with("header:") || inner.starts_with("field:") || inner.parse::<u8>().is_ok()
+    inner.starts_with("header:") || inner.starts_with("field:")
 }
 
 /// Whether a later version has this key.
@@ -45,9 +44,7 @@ pub(super) fn key(path: &[String]) -> bool {
 
 /// Whether a later version takes this word there.
 pub(super) fn value(path: &[String], word: &str) -> bool {
-    let time_or_offset = || word.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
     VALUES.iter().any(|(pattern, words)| matches(pattern, path) && words.contains(&word))
-        || matches("kafka.start_from", path) && time_or_offset()
 }
 
 /// The message.

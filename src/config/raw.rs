@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalars::{Age, OneOrMany, Ordered, Scalar, Size, Workers};
+use super::scalars::{Age, OneOrMany, Ordered, Scalar, Size, StartFrom, Workers};
 
 /// Kafka topics into database tables.
 #[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -34,7 +34,11 @@ pub(super) struct Raw {
     pub(super) workers: Workers,
     /// What to do with records that cannot be decoded.
     pub(super) errors: RawErrors,
-    /// Each topic with its table. Required. A key without a value takes all defaults: `orders:`.
+    /// Topics with their tables. Required. A key is a topic, several with commas between (`orders, returns`), or a
+    /// regular expression between slashes that a topic's whole name matches (`/orders-(.*)/`); of several keys that
+    /// match a topic the first one holds. Topics that appear while rowfall runs are taken, too. Kafka's own topics,
+    /// `__…`, are matched only by an expression that begins with `__`. A key without a value takes all defaults:
+    /// `orders:`.
     pub(super) topics: Ordered<RawTopic>,
 }
 
@@ -43,20 +47,20 @@ pub(super) struct Raw {
 pub(super) struct RawKafka {
     /// Brokers to begin with: `host:port`, several with commas between. Required.
     pub(super) brokers: Option<String>,
-    /// Where to begin in a partition for which the group has committed nothing.
-    pub(super) start_from: RawStartFrom,
+    /// Where to begin in a partition for which the group has committed nothing: `earliest` (at the oldest record),
+    /// `latest` (behind the newest), a time (`2026-11-24T00:00:00Z`, or a date: its first moment in UTC) for the first
+    /// record that is not older, or an offset. Partitions and topics that appear while rowfall runs are read from
+    /// their beginning in any case.
+    pub(super) start_from: StartFrom,
+    /// A name that is this process's own and stays the same when it is started again: static membership
+    /// (`group.instance.id`). A process that comes back within `session.timeout.ms` has its partitions again and no
+    /// other process notices. Default: none.
+    pub(super) instance: Option<String>,
+    /// Where this process runs, as the brokers' `broker.rack` calls it (`client.rack`): it then reads from the nearest
+    /// replica, where the brokers allow that. Default: none.
+    pub(super) rack: Option<String>,
     /// Any librdkafka property, by its own name. Those that rowfall sets itself are refused.
     pub(super) properties: BTreeMap<String, Scalar>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawStartFrom {
-    /// At the oldest record there is.
-    #[default]
-    Earliest,
-    /// Behind the newest record.
-    Latest,
 }
 
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
@@ -155,7 +159,8 @@ pub(super) enum BadRecord {
 #[serde(default, deny_unknown_fields, expecting = "a map such as `{ table: orders }`")]
 pub(super) struct RawTopic {
     /// The table, as `name` or `schema.name`; a part that holds a dot itself stands in double quotes or backquotes.
-    /// `${topic}` stands for the topic. Default: the topic's name.
+    /// `${topic}` stands for the topic, `${1}` for what the first group of the key's regular expression matched, and so
+    /// on. Several topics may go into one table. Default: the topic's name.
     pub(super) table: Option<String>,
     /// The format of the records' values.
     pub(super) value: ValueFormat,
@@ -165,6 +170,9 @@ pub(super) struct RawTopic {
     pub(super) mode: Mode,
     /// Whether to create the table when it is missing.
     pub(super) create: bool,
+    /// Whether to leave the topic unread for now: its table is looked at and its partitions are taken, but no record is
+    /// read and nothing committed.
+    pub(super) paused: bool,
     /// What may change in a table that is there.
     pub(super) evolve: Evolve,
     /// What to do with a field for which the table has no column: `error` (the record is bad), `ignore` (the field is
@@ -187,6 +195,7 @@ impl Default for RawTopic {
             envelope: Envelope::default(),
             mode: Mode::default(),
             create: true,
+            paused: false,
             evolve: Evolve::default(),
             unknown_fields: RawUnknownFields::default(),
             null: RawNull::default(),

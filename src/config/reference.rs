@@ -38,6 +38,10 @@ topics:
       amount: { from: amt, type: \"decimal(18,2)\", nullable: false }
       note: { drop: true }
     clickhouse: { engine: MergeTree, order_by: [customer, id], settings: { index_granularity: 8192 } }
+  returns, refunds:             # both into the table `returned`
+    table: returned
+  /events-(.*)/:                # events-eu into `events_eu`, and so on, also those that appear later
+    table: events_${1}
 ";
 
 const INTRODUCTION: &str = "\
@@ -60,7 +64,7 @@ Flags go before the file:
 | `--name NAME` | `name` |
 | `--brokers HOST:PORT` | `kafka.brokers` |
 | `--to URL` | `target.url` |
-| `--topic TOPIC` | the topics of this run, once for each. Those that the file has keep their settings; the others that it has are left out |
+| `--topic TOPIC` | the topics of this run, once for each: a name, or whatever else a key of `topics` may be. Those that the file has, under the same key, keep their settings; the others that it has are left out |
 | `--set PATH=VALUE` | anything; may be given more than once. The value is YAML: `--set batch.rows=1000`, `--set 'topics.orders.columns.id={type: int64, nullable: false}'` |
 
 A name that holds a dot stands in quotes: `--set 'topics."shop.orders".table=orders'`. Behind `kafka.properties.` it
@@ -204,13 +208,11 @@ fn not_available(page: &mut String) {
     for key in not_yet::KEYS {
         let _ = writeln!(page, "- `{}`", key.replacen('*', "<topic>", 1).replace('*', "<column>"));
     }
-    page.push_str("- `kafka.start_from`: a time or an offset\n");
     for (key, words) in not_yet::VALUES {
         let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
         let _ = writeln!(page, "- `{}`: {}", key.replace('*', "<topic>"), words.join(", "));
     }
-    page.push_str("- topics by regular expression: `/orders-(.*)/`\n");
-    page.push_str("- in a table's name: `${1}`, `${header:x}`, `${field:x}`\n");
+    page.push_str("- in a table's name: `${header:x}`, `${field:x}`\n");
     let schemes: Vec<_> = not_yet::SCHEMES.iter().map(|scheme| format!("`{scheme}://`")).collect();
     let _ = writeln!(page, "- `target.url`: {}", schemes.join(", "));
 }

@@ -1,4 +1,4 @@
-//! Values with a notation of their own: sizes, durations, `auto`, one or many, maps in the file's order.
+//! Values with a notation of their own: sizes, durations, `auto`, starts, one or many, maps in the file's order.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(super) use super::settings::StartFrom;
 
 /// Bytes: `64MiB`, `64MB` or `65536`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,34 @@ impl fmt::Display for Workers {
     }
 }
 
+impl StartFrom {
+    fn parse(text: &str) -> Option<Self> {
+        let day = |date: jiff::civil::Date| jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok();
+        match text {
+            "earliest" => Some(Self::Earliest),
+            "latest" => Some(Self::Latest),
+            _ if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok().map(Self::Offset),
+            _ => {
+                let time =
+                    text.parse().ok().or_else(|| text.parse().ok().filter(|_| text.len() == 10).and_then(day))?;
+                // The brokers take -1 and -2 for the end and the beginning.
+                Some(Self::Time(time)).filter(|_| time >= jiff::Timestamp::UNIX_EPOCH)
+            }
+        }
+    }
+}
+
+impl fmt::Display for StartFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::Time(time) => time.fmt(f),
+            Self::Offset(offset) => offset.fmt(f),
+        }
+    }
+}
+
 /// A type that is written as one word, in YAML a text or a number.
 macro_rules! word {
     ($type:ty, $name:literal, $expecting:literal, $schema:tt) => {
@@ -150,6 +180,12 @@ word!(Age, "duration", "a duration with its unit, such as `1s`, `100ms` or `1m`"
 word!(Workers, "workers", "`auto` or a whole number such as `4`", {
     "title": "`auto` or number", "type": ["string", "integer"], "minimum": 1
 });
+word!(
+    StartFrom,
+    "start",
+    "`earliest`, `latest`, a time such as `2026-11-24T00:00:00Z` or `2026-11-24`, or an offset such as `1000`",
+    { "title": "`earliest`, `latest`, time or offset", "type": ["string", "integer"], "minimum": 0 }
+);
 
 /// A text, number or boolean, as it is written.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -283,6 +319,28 @@ mod tests {
         }
         for bytes in [0, 1, 1000, 1024, 64 << 20, 3 << 30] {
             assert_eq!(Size::parse(&Size(bytes).to_string()), Some(Size(bytes)));
+        }
+    }
+
+    #[test]
+    fn starts() {
+        let time = |text: &str| Some(StartFrom::Time(text.parse().expect("a time")));
+        let cases = [
+            ("earliest", Some(StartFrom::Earliest)),
+            ("latest", Some(StartFrom::Latest)),
+            ("0", Some(StartFrom::Offset(0))),
+            ("1000", Some(StartFrom::Offset(1000))),
+            ("2026-11-24T01:02:03.5+02:00", time("2026-11-23T23:02:03.5Z")),
+            ("2026-11-24", time("2026-11-24T00:00:00Z")),
+        ];
+        for (text, start) in cases {
+            assert_eq!(StartFrom::parse(text), start, "{text}");
+            let written = start.expect("one").to_string();
+            assert_eq!(StartFrom::parse(&written), start, "{written}");
+        }
+        // Without its zone a time is not one moment.
+        for text in ["", "-1", "+1", "1.5", "99999999999999999999", "2026-11-24T00:00:00", "1969-12-31", "earlist"] {
+            assert_eq!(StartFrom::parse(text), None, "{text}");
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rowfall_dialects::contract::{ColumnStorage, Storage, TableName, Target};
 
+use super::routes::Routes;
+
 /// What the command line says besides the file.
 #[derive(Clone, Default)]
 pub struct Overrides {
@@ -48,8 +50,8 @@ pub struct Settings {
     pub workers: usize,
     /// Whether messages may show the values of bad records.
     pub show_values: bool,
-    /// One per topic, in the file's order; each topic once; never empty.
-    pub routes: Vec<Route>,
+    /// Which table each topic goes to; never empty.
+    pub routes: Routes,
 }
 
 /// The Kafka side.
@@ -59,6 +61,10 @@ pub struct KafkaSettings {
     pub brokers: String,
     /// Where to begin in a partition for which the group has committed nothing.
     pub start_from: StartFrom,
+    /// librdkafka's `group.instance.id`: static membership.
+    pub instance: Option<String>,
+    /// librdkafka's `client.rack`.
+    pub rack: Option<String>,
     /// Further librdkafka properties; none of those that rowfall owns. May hold secrets.
     pub properties: BTreeMap<String, String>,
 }
@@ -69,18 +75,25 @@ impl fmt::Debug for KafkaSettings {
         f.debug_struct("KafkaSettings")
             .field("brokers", &self.brokers)
             .field("start_from", &self.start_from)
+            .field("instance", &self.instance)
+            .field("rack", &self.rack)
             .field("properties", &self.properties.keys())
             .finish()
     }
 }
 
 /// Where to begin in a partition for which the group has committed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartFrom {
     /// At the oldest record there is.
+    #[default]
     Earliest,
     /// Behind the newest record.
     Latest,
+    /// At the first record that is not older; behind the newest where all are.
+    Time(jiff::Timestamp),
+    /// At this offset, in every partition.
+    Offset(i64),
 }
 
 /// When a batch is closed: whichever limit it meets first.
@@ -99,7 +112,9 @@ pub struct BatchLimits {
 pub struct Route {
     /// The topic.
     pub topic: String,
-    /// The table, with `${topic}` filled in.
+    /// The key under `topics:` that it comes by, as it is written; for messages.
+    pub key: String,
+    /// The table, with its templates filled in.
     pub table: TableName,
     /// Whether to create the table when it is missing.
     pub create: bool,

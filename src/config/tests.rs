@@ -87,6 +87,7 @@ fn the_example_of_the_reference_loads() {
     let expected = [
         Route {
             topic: "customers".to_owned(),
+            key: "customers".to_owned(),
             table: TableName { schema: None, name: "customers".to_owned() },
             create: true,
             unknown_fields: UnknownFields::Error,
@@ -96,6 +97,7 @@ fn the_example_of_the_reference_loads() {
         },
         Route {
             topic: "shop.orders".to_owned(),
+            key: "shop.orders".to_owned(),
             table: TableName { schema: None, name: "orders".to_owned() },
             create: true,
             unknown_fields: UnknownFields::Ignore,
@@ -113,7 +115,16 @@ fn the_example_of_the_reference_loads() {
             },
         },
     ];
-    assert_eq!(settings.routes, expected);
+    for route in expected {
+        assert_eq!(settings.routes.of(&route.topic), Some(route));
+    }
+    let table = |topic: &str| settings.routes.of(topic).map(|route| (route.key, route.table.name));
+    let pair = |key: &str, table: &str| Some((key.to_owned(), table.to_owned()));
+    assert_eq!(table("refunds"), pair("returns, refunds", "returned"));
+    assert_eq!(table("events-eu"), pair("/events-(.*)/", "events_eu"));
+    assert_eq!(table("orders"), None);
+    let names: Vec<_> = settings.routes.names().collect();
+    assert_eq!(names, ["customers", "shop.orders", "returns", "refunds"]);
 }
 
 #[test]
@@ -144,7 +155,7 @@ fn flags_alone_are_enough() {
     };
     let settings = load(&flags).unwrap_or_else(|error| panic!("{}", shown(&error)));
     assert_eq!(settings.name, "rowfall-orders-my.topic");
-    let tables: Vec<_> = settings.routes.iter().map(|route| route.table.clone()).collect();
+    let tables: Vec<_> = settings.routes.names().filter_map(|name| Some(settings.routes.of(name)?.table)).collect();
     let table = |name: &str| TableName { schema: None, name: name.to_owned() };
     assert_eq!(tables, [table("orders"), table("my.topic")]);
     let named = load(&Overrides { name: Some("shop".to_owned()), ..flags }).expect("as before");
@@ -178,7 +189,8 @@ fn flags_go_before_the_file() {
     assert_eq!(settings.kafka.brokers, "other:9092");
     assert_eq!(settings.kafka.properties["fetch.min.bytes"], "10");
     assert_eq!(settings.target.url.as_str(), "clickhouse://localhost/x");
-    let [customers, dotted] = settings.routes.as_slice() else { panic!("two topics") };
+    assert_eq!(settings.routes.names().collect::<Vec<_>>(), ["customers", "my.topic"]);
+    let [customers, dotted] = ["customers", "my.topic"].map(|name| settings.routes.of(name).expect("a route"));
     let columns: Vec<_> =
         customers.columns.iter().map(|c| (c.name.as_str(), c.type_text.as_deref(), c.nullable)).collect();
     assert_eq!(columns, [("id", Some("int64"), Some(false)), ("amount", Some("decimal(18,2)"), None)]);

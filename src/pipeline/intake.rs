@@ -1,7 +1,7 @@
 //! What a worker does with each record: decode it into its topic's open unit, close the unit when it is due.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use rowfall_dialects::contract::TableName;
@@ -20,6 +20,8 @@ use crate::source::worker;
 /// One worker's topics and their open units.
 pub(super) struct Intake {
     topics: Vec<TopicIntake>,
+    /// Topics that this worker may be given partitions of, told before it is.
+    arrivals: Receiver<TopicIntake>,
     /// The partition seen last and its topic's index: records come in runs.
     last: Option<(Arc<Owned>, usize)>,
     limits: BatchLimits,
@@ -65,13 +67,13 @@ impl TopicIntake {
 
 impl Intake {
     pub(super) fn new(
-        topics: Vec<TopicIntake>,
+        arrivals: Receiver<TopicIntake>,
         limits: BatchLimits,
         largest_unit: usize,
         budget: Arc<Budget>,
         reports: Sender<Report>,
     ) -> Self {
-        Self { topics, last: None, limits, largest_unit, budget, reports }
+        Self { topics: Vec::new(), arrivals, last: None, limits, largest_unit, budget, reports }
     }
 
     #[inline]
@@ -118,6 +120,23 @@ impl worker::Intake for Intake {
 
     fn stopped(&mut self, owned: &Arc<Owned>, offset: Offset, why: Problem) {
         let _ = self.reports.send(Report::Stopped(Arc::clone(owned), offset, why));
+    }
+
+    fn begins(&mut self, _: &Arc<Owned>) {
+        for topic in self.arrivals.try_iter() {
+            // One that was created again takes the place of the one before, whose lane ends with its last unit.
+            if let Some(before) = self.topics.iter_mut().find(|before| before.topic == topic.topic) {
+                before.close(&self.reports);
+                *before = topic;
+            } else {
+                self.topics.push(topic);
+            }
+        }
+        self.last = None;
+    }
+
+    fn lost_place(&mut self, owned: &Arc<Owned>, offset: Offset, why: Problem) {
+        let _ = self.reports.send(Report::LostPlace(Arc::clone(owned), offset, why));
     }
 
     fn reached_end(&mut self, owned: &Arc<Owned>) {

@@ -16,10 +16,12 @@
 //! ```
 //!
 //! [`prepare`] does what comes before the first row, [`run`] the rest. `intake` is what a worker does with each record
-//! (decode, batch); `coordinator` is the consumer's thread (rebalances, stops, commits, the end).
+//! (decode, batch); `coordinator` is the consumer's thread (rebalances, stops, commits, the end); `lookout` sees topics
+//! come and go.
 
 mod coordinator;
 mod intake;
+mod lookout;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,20 +29,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rowfall_dialects::contract::{Advice, Connection, Session, TableSchema, TableSpec};
+use rowfall_dialects::contract::{Advice, Connection, Session, TableName, TableSchema, TableSpec};
 
 use crate::budget::Budget;
-use crate::config::{Route, Settings};
+use crate::config::{Route, Rule, Settings};
 use crate::decode::{Decoder, Program};
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
-use crate::source::consumer::{self, Consumer, TopicInfo};
-use crate::source::position::{Offset, Owned, Span, TopicPartition};
+use crate::source::consumer::Consumer;
+use crate::source::position::{Offset, Owned, Span};
+use crate::source::topics::{self, TopicInfo};
 use crate::source::worker::Worker;
 use crate::write;
 use coordinator::Coordinator;
 use intake::{Intake, TopicIntake};
+use lookout::Lookout;
 
 /// Records that are read to infer a missing table's columns.
 const SAMPLE: usize = 1_000;
@@ -83,7 +87,7 @@ pub struct Summary {
     pub rows: u64,
     /// Time from the first assignment to the end.
     pub elapsed: Duration,
-    /// Partitions that stopped, each with the reason. Empty when all went well.
+    /// Partitions and topics that stopped, each with the reason. Empty when all went well.
     pub stopped: Vec<Problem>,
     /// Rows that were read and given up since the database did not take them in the time there was; the next run reads
     /// them again.
@@ -94,18 +98,40 @@ pub struct Summary {
 pub struct Prepared {
     /// The topic as the brokers know it.
     pub topic: TopicInfo,
+    /// Whether it is not read for now.
+    pub paused: bool,
     /// What fills the table.
     pub program: Arc<Program>,
 }
 
-/// A route as it was found.
-pub struct Found<'s> {
+/// What was prepared before the first row.
+pub struct Preparation {
+    /// Topics that can be moved.
+    pub topics: Vec<Prepared>,
+    /// Topics that a pattern takes and that cannot be moved for now. They are tried again while it runs.
+    pub unready: Vec<(String, Unready)>,
+}
+
+/// Why a topic that a pattern takes cannot be moved for now. For a topic that is called by its name it would be an
+/// error.
+#[derive(Debug)]
+pub enum Unready {
+    /// It has no record yet that a missing table could be inferred from.
+    Empty,
+    /// Something has to be done first.
+    Problem(Problem),
+}
+
+/// A topic, with its route, as it was found.
+pub struct Found {
     /// The route.
-    pub route: &'s Route,
-    /// Its topic.
+    pub route: Route,
+    /// The topic.
     pub topic: TopicInfo,
+    /// Whether it is not read for now.
+    pub paused: bool,
     /// Its table.
-    pub table: Table,
+    pub table: Result<Table, Unready>,
 }
 
 /// The runtime that databases are written from.
@@ -173,41 +199,91 @@ async fn told(stop: &AtomicBool) {
     }
 }
 
-/// Looks at every route's topic and table, changes nothing.
+/// Looks at the topics that the routes take and their tables, changes nothing.
 ///
 /// # Errors
-/// For the first that cannot work.
-pub async fn look<'s>(settings: &'s Settings, connection: &Connection) -> Result<Vec<Found<'s>>, Problem> {
-    let names: Vec<_> = settings.routes.iter().map(|route| route.topic.as_str()).collect();
-    let topics = tokio::task::block_in_place(|| consumer::describe_topics(&settings.kafka, &names))?;
+/// For the first topic, called by its name, that cannot work.
+pub async fn look(settings: &Settings, connection: &Connection) -> Result<Vec<Found>, Problem> {
+    let topics = tokio::task::block_in_place(|| topics::find(&settings.kafka, &settings.routes))?;
     let mut found = Vec::new();
-    for (route, topic) in settings.routes.iter().zip(topics) {
-        let sample = || tokio::task::block_in_place(|| consumer::sample(&settings.kafka, &topic, SAMPLE));
-        let table = reconcile::look(connection, route, sample).await?;
-        found.push(Found { route, topic, table });
+    for topic in topics {
+        let topic = look_at(settings, connection, topic).await;
+        match topic.table {
+            Err(Unready::Problem(problem)) if !comes_by_pattern(settings, &topic.topic) => return Err(problem),
+            _ => found.push(topic),
+        }
     }
     Ok(found)
+}
+
+fn comes_by_pattern(settings: &Settings, topic: &TopicInfo) -> bool {
+    settings.routes.rule(&topic.name).is_some_and(Rule::is_pattern)
+}
+
+/// Looks at one topic, which a route takes, and its table.
+async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo) -> Found {
+    let rule = settings.routes.rule(&topic.name).expect("a route takes it");
+    let route = settings.routes.of(&topic.name).expect("a route takes it");
+    let mut is_empty = false;
+    let sample = || {
+        let values = tokio::task::block_in_place(|| topics::sample(&settings.kafka, &topic, SAMPLE))?;
+        is_empty = values.is_empty();
+        Ok(values)
+    };
+    let table = reconcile::look(connection, &route, sample).await;
+    let table = table.map_err(|problem| match is_empty && rule.is_pattern() {
+        true => Unready::Empty,
+        false => Unready::Problem(problem),
+    });
+    Found { paused: rule.paused, route, topic, table }
 }
 
 /// Everything before the first row: creates what is missing, compiles what fills it.
 ///
 /// # Errors
-/// For the first route that cannot work.
-pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Vec<Prepared>, Problem> {
-    let found = look(settings, connection).await?;
+/// For the first topic, called by its name, that cannot work; and when none can that a pattern takes.
+pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Preparation, Problem> {
+    let mut found = look(settings, connection).await?;
     // Whatever can be refused is refused before anything is created.
-    for Found { route, table, .. } in &found {
-        match table {
-            Table::There(schema) => _ = ready(connection, route, schema).await?,
-            Table::Missing { spec, .. } => first(create_problems(connection.session.as_ref(), spec).await?)?,
+    for Found { route, topic, table, .. } in &mut found {
+        let refused = match table {
+            Ok(Table::There(schema)) => ready(connection, route, schema).await.err(),
+            Ok(Table::Missing { spec, .. }) => {
+                create_problems(connection.session.as_ref(), spec).await?.into_iter().next()
+            }
+            Err(_) => None,
+        };
+        if let Some(problem) = refused {
+            if !comes_by_pattern(settings, topic) {
+                return Err(problem);
+            }
+            *table = Err(Unready::Problem(problem));
         }
     }
-    let mut prepared = Vec::new();
-    for Found { route, topic, table } in found {
-        let schema = reconcile::settle(connection, route, table).await?;
-        prepared.push(Prepared { topic, program: ready(connection, route, &schema).await? });
+    let mut preparation = Preparation { topics: Vec::new(), unready: Vec::new() };
+    for found in found {
+        let (name, by_pattern) = (found.topic.name.clone(), comes_by_pattern(settings, &found.topic));
+        match settle(connection, found).await {
+            Ok(prepared) => preparation.topics.push(prepared),
+            Err(Unready::Problem(problem)) if !by_pattern => return Err(problem),
+            Err(unready) => preparation.unready.push((name, unready)),
+        }
     }
-    Ok(prepared)
+    if preparation.topics.is_empty()
+        && let Some((_, Unready::Problem(problem))) =
+            preparation.unready.iter().find(|(_, unready)| matches!(unready, Unready::Problem(_)))
+    {
+        return Err(problem.clone());
+    }
+    Ok(preparation)
+}
+
+/// Makes one topic ready that was looked at.
+async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unready> {
+    let Found { route, topic, paused, table } = found;
+    let schema = reconcile::settle(connection, &route, table?).await.map_err(Unready::Problem)?;
+    let program = ready(connection, &route, &schema).await.map_err(Unready::Problem)?;
+    Ok(Prepared { topic, paused, program })
 }
 
 /// The program that fills the table, if nothing keeps this user from running it.
@@ -251,6 +327,8 @@ enum Report {
     Outcome(write::Outcome),
     /// A partition was stopped by its worker at this offset.
     Stopped(Arc<Owned>, Offset, Problem),
+    /// A partition has no record at this offset, where it was to be read on.
+    LostPlace(Arc<Owned>, Offset, Problem),
     /// A partition was read to its end.
     Ended(Arc<Owned>),
 }
@@ -258,53 +336,80 @@ enum Report {
 /// Moves records until told to stop, or to the end.
 ///
 /// # Errors
-/// When nothing can go on: Kafka refuses this user, librdkafka gives up. Partitions that stop one by one are told in the
-/// summary instead.
+/// When nothing can go on: Kafka refuses this user, librdkafka gives up. Partitions and topics that stop one by one are
+/// told in the summary instead.
 pub fn run(
     settings: &Settings,
     connection: &Connection,
-    prepared: &[Prepared],
+    preparation: Preparation,
     options: &RunOptions,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Summary, Problem> {
-    // An eighth for what librdkafka reads ahead, the rest for columns: of each worker one unit that fills and one that
-    // is written, and one more for whoever is ahead.
-    let partitions: usize = prepared.iter().map(|p| p.topic.partitions.len()).sum();
-    let read_ahead = settings.memory / 8 / partitions.max(1);
+    for rule in settings.routes.rules().iter().filter(|rule| rule.is_pattern()) {
+        let takes = |name: &str| settings.routes.rule(name).is_some_and(|first| first.key == rule.key);
+        let mut names =
+            preparation.topics.iter().map(|p| &p.topic.name).chain(preparation.unready.iter().map(|u| &u.0));
+        if !names.any(|name| takes(name)) {
+            tracing::info!("{}: no topic matches it yet", rule.key);
+        }
+    }
+    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
+    // Of each worker one unit that fills and one that is written, and one more for whoever is ahead.
     let largest_unit = settings.memory / 8 * 7 / (2 * settings.workers + 1);
 
-    let pace = |p: &Prepared| p.program.layout.table.name.to_string();
-    let paces: BTreeMap<_, _> =
-        prepared.iter().map(pace).map(|t| (t, Arc::new(Pace::new(settings.batch.age)))).collect();
-
-    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead)?;
     let (reports, reported) = mpsc::channel();
-    let outages: Arc<write::Outages> = Arc::default();
     let mut workers = Vec::new();
     for number in 0..settings.workers {
-        let topics = prepared.iter().map(|p| {
-            let tell = reports.clone();
-            let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
-            let pace = &paces[&pace(p)];
-            let lane =
-                write::lane(runtime, Arc::clone(&connection.session), Arc::clone(pace), Arc::clone(&outages), tell);
-            TopicIntake::new(&p.topic.name, Decoder::new(Arc::clone(&p.program)), &budget, Arc::clone(pace), lane)
-        });
-        let intake = Intake::new(topics.collect(), settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
+        let (topics, arrivals) = mpsc::channel();
+        let intake = Intake::new(arrivals, settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
         let (commands, commanded) = mpsc::channel();
         let queue = consumer.queue();
         let worker = Worker::new(Arc::clone(&queue), commanded, intake);
         let thread = std::thread::Builder::new().name(format!("rowfall-{number}"));
         let thread =
             thread.spawn(|| worker.run()).map_err(|e| Problem::new(format!("cannot start a thread: {e}"), ""))?;
-        workers.push(coordinator::WorkerHandle { queue, commands, thread: Some(thread) });
+        workers.push(coordinator::WorkerHandle { queue, commands, topics, thread: Some(thread) });
     }
-    let topics: Vec<_> = prepared.iter().map(|p| p.topic.name.as_str()).collect();
-    consumer.subscribe(&topics)?;
-    let of_topic = |t: &TopicInfo| -> Vec<_> {
-        t.partitions.iter().map(|p| TopicPartition { topic: t.name.as_str().into(), partition: *p }).collect()
-    };
-    let partitions = prepared.iter().flat_map(|p| of_topic(&p.topic)).collect();
-    Coordinator::new(consumer, workers, reported, partitions, options.clone()).run()
+    let session = Arc::clone(&connection.session);
+    let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
+    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages };
+    let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
+    let start_from = settings.kafka.start_from;
+    Coordinator::new(consumer, workers, reported, supply, lookout, start_from, options.clone()).run(preparation)
+}
+
+/// What librdkafka may read ahead, per partition: all of them an eighth of the memory. The bound cannot be changed
+/// later, so that there is room for partitions which appear where patterns make that likely.
+fn read_ahead(settings: &Settings, topics: &[Prepared]) -> usize {
+    let partitions: usize = topics.iter().map(|p| p.topic.partitions.len()).sum();
+    let partitions = if settings.routes.have_patterns() { (2 * partitions).max(32) } else { partitions.max(1) };
+    settings.memory / 8 / partitions
+}
+
+/// Whatever a topic needs to be filled in, for each worker.
+struct Supply {
+    session: Arc<dyn Session>,
+    runtime: tokio::runtime::Handle,
+    budget: Arc<Budget>,
+    reports: mpsc::Sender<Report>,
+    /// `batch.age`.
+    age: Duration,
+    /// By table, which several topics may share.
+    paces: BTreeMap<TableName, Arc<Pace>>,
+    outages: Arc<write::Outages>,
+}
+
+impl Supply {
+    /// A worker's part of this topic: decoder, units, lane.
+    fn intake(&mut self, prepared: &Prepared) -> TopicIntake {
+        let Prepared { topic, program, .. } = prepared;
+        let tell = self.reports.clone();
+        let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
+        let pace = self.paces.entry(program.layout.table.name.clone());
+        let pace = Arc::clone(pace.or_insert_with(|| Arc::new(Pace::new(self.age))));
+        let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
+        let lane = write::lane(&self.runtime, session, Arc::clone(&pace), outages, tell);
+        TopicIntake::new(&topic.name, Decoder::new(Arc::clone(program)), &self.budget, pace, lane)
+    }
 }

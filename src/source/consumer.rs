@@ -1,27 +1,25 @@
 //! The group's member: rebalances, start and end offsets, commits. One thread owns it and polls it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as RdOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::position::{Offset, TopicPartition};
-use super::queue::MessageQueue;
-use crate::config::{KafkaSettings, StartFrom};
+use super::queue::{MessageQueue, requests};
+use super::start::{CommitNote, Committed};
+use super::topics::Scout;
+use crate::config::KafkaSettings;
 use crate::problem::Problem;
 
 /// How long a request to the brokers may take before it counts as failed.
-const REQUEST: Duration = Duration::from_secs(10);
-/// How long the brokers may be out of reach at the start.
-const CONNECT: Duration = Duration::from_secs(8);
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
 
 /// What has happened to the group's member.
 #[derive(Debug)]
@@ -36,33 +34,67 @@ pub enum Event {
     Fatal(Problem),
 }
 
-/// Where a partition is read from, and where its records end for now.
+/// The group's member.
+pub struct Consumer {
+    client: Arc<BaseConsumer<Context>>,
+    brokers: String,
+    group: String,
+}
+
+/// Where a partition is to be read from.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// Which partition.
     pub partition: TopicPartition,
-    /// The group's committed offset; none: by `start_from`.
-    pub committed: Option<Offset>,
+    /// At this offset; none: at its oldest record, whichever that is when it is asked for.
+    pub from: Option<Offset>,
+    /// Whether it is read. It is taken from the group in any case.
+    pub read: bool,
 }
 
-/// The group's member.
-pub struct Consumer {
-    client: Arc<BaseConsumer<Context>>,
-    start_from: StartFrom,
+/// An offset to be committed.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// Everything before it is in the database.
+    pub offset: Offset,
+    /// What the group is to remember with it.
+    pub note: CommitNote,
+}
+
+/// A commit that is under way.
+pub struct Commit {
+    request: Result<requests::Commit, Problem>,
     brokers: String,
+}
+
+/// What the group said to a commit.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// All offsets are taken but these, each with the reason.
+    Taken(Vec<(TopicPartition, RDKafkaErrorCode)>),
+    /// None is.
+    Refused(Problem),
+}
+
+impl Commit {
+    /// The group's answer, if it comes in this time. It comes once, and it may not come unless the group is served.
+    #[must_use]
+    pub fn answer(&self, timeout: Duration) -> Option<Answer> {
+        let request = match &self.request {
+            Ok(request) => request,
+            Err(problem) => return Some(Answer::Refused(problem.clone())),
+        };
+        Some(match request.answer(timeout)? {
+            Ok(refused) => Answer::Taken(refused),
+            Err(code) => Answer::Refused(client_problem(&KafkaError::ConsumerCommit(code), &self.brokers)),
+        })
+    }
 }
 
 /// The queue type of this consumer's workers.
 pub type Queue = MessageQueue<Context>;
-
-/// A topic as the brokers know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// Its name.
-    pub name: String,
-    /// Its partitions' numbers.
-    pub partitions: Vec<i32>,
-}
 
 impl Consumer {
     /// Makes the member, without joining the group yet. `queued` bounds what librdkafka reads ahead, in bytes per
@@ -83,6 +115,13 @@ impl Consumer {
             .set("auto.offset.reset", "error")
             .set("queued.max.messages.kbytes", kilobytes.to_string())
             .set("queued.min.messages", "100000");
+        // New partitions and topics are seen after this; librdkafka's own default is five minutes.
+        default(&mut config, kafka, TOPICS_EVERY, &DEFAULT_TOPICS_EVERY.as_millis().to_string());
+        for (name, value) in [("group.instance.id", &kafka.instance), ("client.rack", &kafka.rack)] {
+            if let Some(value) = value {
+                config.set(name, value);
+            }
+        }
         default(&mut config, kafka, "isolation.level", "read_committed");
         // A partition whose queue was full is looked at again after this; librdkafka's own default is a second.
         default(&mut config, kafka, "fetch.queue.backoff.ms", "5");
@@ -92,7 +131,7 @@ impl Consumer {
         }
         let client = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|e| client_problem(&e, &kafka.brokers))?;
-        Ok(Self { client: Arc::new(client), start_from: kafka.start_from, brokers: kafka.brokers.clone() })
+        Ok(Self { client: Arc::new(client), brokers: kafka.brokers.clone(), group: group.to_owned() })
     }
 
     /// A queue for a worker.
@@ -101,11 +140,22 @@ impl Consumer {
         Arc::new(MessageQueue::new(Arc::clone(&self.client)))
     }
 
-    /// Joins the group.
+    /// Whoever asks about topics meanwhile.
+    #[must_use]
+    pub fn scout(&self) -> Scout {
+        Scout::new(&self.client, &self.brokers)
+    }
+
+    /// Joins the group, or tells it that these are the topics from now on. The partitions of topics that are left out
+    /// are revoked.
     ///
     /// # Errors
     /// When librdkafka refuses the topics' names.
     pub fn subscribe(&self, topics: &[&str]) -> Result<(), Problem> {
+        if topics.is_empty() {
+            self.client.unsubscribe();
+            return Ok(());
+        }
         self.client.subscribe(topics).map_err(|e| client_problem(&e, &self.brokers))
     }
 
@@ -113,7 +163,7 @@ impl Consumer {
     pub fn poll(&self, timeout: Duration) -> Option<Event> {
         match self.client.poll(timeout) {
             Some(Err(error)) => {
-                if let Some(problem) = fatal_problem(&error) {
+                if let Some(problem) = self.fenced().or_else(|| fatal_problem(&error)) {
                     return Some(Event::Fatal(problem));
                 }
                 tracing::debug!("{error}");
@@ -132,56 +182,74 @@ impl Consumer {
         self.client.context().events.lock().expect("no panic while held").pop_front()
     }
 
-    /// The group's committed offsets of these partitions.
+    /// What the group has committed of these partitions.
     ///
     /// # Errors
     /// When the group's coordinator does not answer.
-    pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Start>, Problem> {
+    pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Problem> {
         let list = list_of(partitions.iter().map(|p| (p, RdOffset::Invalid)));
-        let committed = self.client.committed_offsets(list, REQUEST).map_err(|e| client_problem(&e, &self.brokers))?;
-        let start = |p: &TopicPartition| {
-            let element = committed.find_partition(&p.topic, p.partition).expect("every partition that was asked for");
+        let list = self.client.committed_offsets(list, REQUEST).map_err(|e| client_problem(&e, &self.brokers))?;
+        let committed = |p: &TopicPartition| {
+            let element = list.find_partition(&p.topic, p.partition).expect("every partition that was asked for");
             // An offset that could not be read is another thing than one that was never committed.
             element.error().map_err(|e| client_problem(&e, &self.brokers).within(&format!("the offset of {p}")))?;
-            let committed = match element.offset() {
-                RdOffset::Offset(offset) => Some(Offset(offset)),
-                _ => None,
-            };
-            Ok(Start { partition: p.clone(), committed })
+            let RdOffset::Offset(offset) = element.offset() else { return Ok(None) };
+            let metadata = requests::committed_metadata(&list, &p.topic, p.partition);
+            Ok(Some(Committed { offset: Offset(offset), note: metadata.map(CommitNote::parse).unwrap_or_default() }))
         };
-        partitions.iter().map(start).collect()
+        partitions.iter().map(committed).collect()
     }
 
-    /// Whether a partition for which nothing is committed is read from its end.
-    #[must_use]
-    pub fn starts_at_end(&self) -> bool {
-        self.start_from == StartFrom::Latest
-    }
-
-    /// Behind the last record of the partition that a reader may see: its last stable offset with `read_committed`.
+    /// The partition's oldest record, and behind the last one that a reader may see: the last stable offset with
+    /// `read_committed`.
     ///
     /// # Errors
     /// When the partition's leader does not answer.
-    pub fn end(&self, partition: &TopicPartition) -> Result<Offset, Problem> {
+    pub fn range(&self, partition: &TopicPartition) -> Result<(Offset, Offset), Problem> {
         self.client
             .fetch_watermarks(&partition.topic, partition.partition, REQUEST)
-            .map(|(_, high)| Offset(high))
-            .map_err(|e| client_problem(&e, &self.brokers).within(&format!("the end of {partition}")))
+            .map(|(low, high)| (Offset(low), Offset(high)))
+            .map_err(|e| client_problem(&e, &self.brokers).within(&format!("the ends of {partition}")))
     }
 
-    /// Takes newly assigned partitions and begins to read them.
+    /// The partition's first record that is not older than this; `None` when all are.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer.
+    pub fn first_since(&self, partition: &TopicPartition, time: jiff::Timestamp) -> Result<Option<Offset>, Problem> {
+        let list = list_of(std::iter::once((partition, RdOffset::Offset(time.as_millisecond()))));
+        let failed = |e: KafkaError| client_problem(&e, &self.brokers).within(&format!("a time in {partition}"));
+        let found = self.client.offsets_for_times(list, REQUEST).map_err(failed)?;
+        let element = found.find_partition(&partition.topic, partition.partition).expect("asked for");
+        element.error().map_err(failed)?;
+        Ok(match element.offset() {
+            RdOffset::Offset(offset) => Some(Offset(offset)),
+            _ => None,
+        })
+    }
+
+    /// These topics as they are now; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn describe(
+        &self,
+        topics: &[&str],
+    ) -> Result<std::collections::BTreeMap<String, super::topics::TopicInfo>, Problem> {
+        super::topics::describe(&self.client, topics).map_err(|e| client_problem(&e, &self.brokers))
+    }
+
+    /// Takes newly assigned partitions and begins to read them. Their queues must be forwarded already.
     ///
     /// # Errors
     /// When librdkafka refuses, which leaves the member without partitions.
     pub fn accept(&self, starts: &[Start]) -> Result<(), Problem> {
-        let by_default = match self.start_from {
-            StartFrom::Earliest => RdOffset::Beginning,
-            StartFrom::Latest => RdOffset::End,
-        };
-        let list =
-            list_of(starts.iter().map(|s| (&s.partition, s.committed.map_or(by_default, |o| RdOffset::Offset(o.0)))));
+        let from = |s: &Start| s.from.map_or(RdOffset::Beginning, |o| RdOffset::Offset(o.0));
+        let list = list_of(starts.iter().map(|s| (&s.partition, from(s))));
         // librdkafka remembers over rebalances that a partition was paused.
         self.client.resume(&list).map_err(|e| client_problem(&e, &self.brokers))?;
+        let unread: Vec<_> = starts.iter().filter(|s| !s.read).map(|s| s.partition.clone()).collect();
+        self.pause(&unread);
         let result = match self.client.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.client.incremental_assign(&list),
             _ => self.client.assign(&list),
@@ -206,7 +274,8 @@ impl Consumer {
         if places.is_empty() {
             return Ok(());
         }
-        let sought = self.client.seek_partitions(offsets_list(places), REQUEST);
+        let list = list_of(places.iter().map(|(partition, offset)| (partition, RdOffset::Offset(offset.0))));
+        let sought = self.client.seek_partitions(list, REQUEST);
         let sought = sought.map_err(|e| client_problem(&e, &self.brokers))?;
         for element in sought.elements() {
             let code = element.error().err().and_then(|e| e.rdkafka_error_code());
@@ -235,24 +304,40 @@ impl Consumer {
 
     /// Stops fetching these, without giving them up.
     pub fn pause(&self, partitions: &[TopicPartition]) {
+        if partitions.is_empty() {
+            return;
+        }
         let list = list_of(partitions.iter().map(|p| (p, RdOffset::Invalid)));
         if let Err(error) = self.client.pause(&list) {
             tracing::warn!("cannot pause: {error}");
         }
     }
 
-    /// Commits to the group and hears its answer, on a thread of its own: it may not come unless the group is served
-    /// meanwhile. Not librdkafka's asynchronous commit: with `rdkafka` nobody is told what became of that.
+    /// Commits to the group. Not librdkafka's blocking commit: the group has to be served meanwhile, or it may not
+    /// answer. Not its asynchronous one: with `rdkafka` nobody is told what became of that, nor which partition it was.
     #[must_use]
-    pub fn commit_while_served(&self, offsets: &[(TopicPartition, Offset)]) -> Receiver<Result<(), Problem>> {
-        let list = offsets_list(offsets);
-        let (client, brokers) = (Arc::clone(&self.client), self.brokers.clone());
-        let (done, answer) = channel();
-        std::thread::spawn(move || {
-            // Whoever asked may have given up waiting.
-            let _ = done.send(client.commit(&list, CommitMode::Sync).map_err(|e| client_problem(&e, &brokers)));
-        });
-        answer
+    pub fn commit(&self, offsets: &[Due]) -> Commit {
+        let mut list = TopicPartitionList::new();
+        for Due { partition, offset, note } in offsets {
+            let mut element = list.add_partition(&partition.topic, partition.partition);
+            element.set_offset(RdOffset::Offset(offset.0)).expect("an offset that can be set");
+            element.set_metadata(note.to_string());
+        }
+        let request = requests::commit(&self.client, &list);
+        let request = request.map_err(|code| client_problem(&KafkaError::ConsumerCommit(code), &self.brokers));
+        Commit { request, brokers: self.brokers.clone() }
+    }
+
+    /// Another process has taken this one's place in the group.
+    fn fenced(&self) -> Option<Problem> {
+        let (code, text) = self.client.client().fatal_error()?;
+        Some(match code {
+            RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => Problem::new(
+                format!("another process is in the group {} under the same `kafka.instance`", self.group),
+                "give each process a `kafka.instance` of its own, or stop the other one",
+            ),
+            _ => Problem::new(text, ""),
+        })
     }
 
     /// Behind the partition's newest record, as the last fetch told; no request is made.
@@ -264,81 +349,39 @@ impl Consumer {
     /// Leaves the group. Rebalances that come on the way are answered at once.
     pub fn leave(self) {
         self.client.context().leaving.store(true, Ordering::Release);
-        // Dropping the last reference closes the consumer.
+        // Dropping the last reference closes the consumer: that of a request about topics goes when it is answered.
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while Arc::strong_count(&self.client) > 1 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
-/// Asks the brokers for these topics.
-///
-/// # Errors
-/// When no broker answers, or a topic does not exist: names both.
-pub fn describe_topics(kafka: &KafkaSettings, topics: &[&str]) -> Result<Vec<TopicInfo>, Problem> {
-    let client = plain_client(kafka)?;
-    let metadata = client.fetch_metadata(None, CONNECT).map_err(|e| {
-        // What went wrong on the way waits in the client's queue.
-        while client.poll(Duration::from_millis(10)).is_some() {}
-        let last = client.context().last_error.lock().expect("no panic while held").clone();
-        let problem = client_problem(&e, &kafka.brokers);
-        Problem {
-            what: last.map_or(problem.what, |last| format!("cannot reach Kafka at {}: {last}", kafka.brokers)),
-            ..problem
-        }
-    })?;
-    let known: BTreeMap<&str, Vec<i32>> =
-        metadata.topics().iter().map(|t| (t.name(), t.partitions().iter().map(|p| p.id()).collect())).collect();
-    topics
-        .iter()
-        .map(|topic| match known.get(topic) {
-            Some(partitions) if !partitions.is_empty() => {
-                Ok(TopicInfo { name: (*topic).to_owned(), partitions: partitions.clone() })
-            }
-            _ => {
-                let near = nearest(topic, known.keys().copied());
-                let hint = near.map_or_else(String::new, |near| format!("did you mean `{near}`? otherwise "));
-                Err(Problem::new(
-                    format!("topic {topic} does not exist at {}, or this user may not see it", kafka.brokers),
-                    format!("{hint}create the topic, or grant DESCRIBE and READ on it"),
-                ))
-            }
-        })
-        .collect()
+/// How often metadata are asked for.
+const TOPICS_EVERY: &str = "topic.metadata.refresh.interval.ms";
+const DEFAULT_TOPICS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often to look for new topics and partitions; `None` for never.
+#[must_use]
+pub fn topics_every(kafka: &KafkaSettings) -> Option<Duration> {
+    match kafka.properties.get(TOPICS_EVERY) {
+        None => Some(DEFAULT_TOPICS_EVERY),
+        // librdkafka takes -1 for never, and refuses what is no number.
+        Some(millis) => millis.parse().ok().filter(|millis| *millis > 0).map(Duration::from_millis),
+    }
 }
 
-/// Up to `limit` values from the partitions' beginnings, read without a group; stops at their ends.
-///
-/// # Errors
-/// When a partition cannot be read.
-pub fn sample(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<Vec<Vec<u8>>, Problem> {
-    use rdkafka::message::Message;
-    let client = plain_client(kafka)?;
-    let partitions = topic.partitions.iter();
-    let partitions: Vec<_> =
-        partitions.map(|p| TopicPartition { topic: topic.name.as_str().into(), partition: *p }).collect();
-    client
-        .assign(&list_of(partitions.iter().map(|p| (p, RdOffset::Beginning))))
-        .map_err(|e| client_problem(&e, &kafka.brokers))?;
-    let (mut values, mut ended) = (Vec::new(), 0);
-    let deadline = Instant::now() + REQUEST;
-    while values.len() < limit && ended < partitions.len() && Instant::now() < deadline {
-        match client.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => values.extend(message.payload().map(<[u8]>::to_vec)),
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            Some(Err(error)) => {
-                if let Some(problem) = fatal_problem(&error) {
-                    return Err(problem);
-                }
-            }
-            None => {}
-        }
-    }
-    Ok(values)
+/// Whether the error says that the place that was read from is not in the partition.
+#[must_use]
+pub fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)
 }
 
 /// What an error on a partition means: `None` while librdkafka goes on trying by itself.
 #[must_use]
 pub fn partition_problem(code: RDKafkaErrorCode, text: &str) -> Option<Problem> {
     match code {
-        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset => Some(Problem::new(
+        code if is_out_of_range(code) => Some(Problem::new(
             format!("the next offset is no longer in the topic, records were deleted before they were read: {text}"),
             "raise the topic's retention, then say where to go on: kafka-consumer-groups --reset-offsets",
         )),
@@ -353,7 +396,7 @@ pub fn partition_problem(code: RDKafkaErrorCode, text: &str) -> Option<Problem> 
     }
 }
 
-fn fatal_problem(error: &KafkaError) -> Option<Problem> {
+pub(super) fn fatal_problem(error: &KafkaError) -> Option<Problem> {
     match error.rdkafka_error_code()? {
         RDKafkaErrorCode::GroupAuthorizationFailed => {
             Some(Problem::new("not allowed to use the consumer group", "grant READ on the group to this user"))
@@ -370,7 +413,7 @@ fn fatal_problem(error: &KafkaError) -> Option<Problem> {
     }
 }
 
-fn client_problem(error: &KafkaError, brokers: &str) -> Problem {
+pub(super) fn client_problem(error: &KafkaError, brokers: &str) -> Problem {
     if let Some(problem) = fatal_problem(error) {
         return problem;
     }
@@ -400,11 +443,14 @@ fn default(config: &mut ClientConfig, kafka: &KafkaSettings, name: &str, value: 
 }
 
 /// A client that is no member of any group.
-fn plain_client(kafka: &KafkaSettings) -> Result<BaseConsumer<Context>, Problem> {
+pub(super) fn plain_client(kafka: &KafkaSettings) -> Result<BaseConsumer<Context>, Problem> {
     let mut config = base_config(kafka);
     // librdkafka assigns partitions only to a client that names a group; nothing is ever asked of this one.
     config.set("group.id", "rowfall-sample").set("enable.auto.commit", "false");
     config.set("enable.partition.eof", "true").set("isolation.level", "read_committed");
+    if let Some(rack) = &kafka.rack {
+        config.set("client.rack", rack);
+    }
     for (name, value) in kafka.properties.iter().filter(|(name, _)| !name.starts_with("group.")) {
         config.set(name, value);
     }
@@ -412,7 +458,7 @@ fn plain_client(kafka: &KafkaSettings) -> Result<BaseConsumer<Context>, Problem>
         .map_err(|e| client_problem(&e, &kafka.brokers))
 }
 
-fn list_of<'p>(partitions: impl Iterator<Item = (&'p TopicPartition, RdOffset)>) -> TopicPartitionList {
+pub(super) fn list_of<'p>(partitions: impl Iterator<Item = (&'p TopicPartition, RdOffset)>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in partitions {
         list.add_partition_offset(&partition.topic, partition.partition, offset).expect("an offset that can be set");
@@ -420,24 +466,21 @@ fn list_of<'p>(partitions: impl Iterator<Item = (&'p TopicPartition, RdOffset)>)
     list
 }
 
-fn offsets_list(offsets: &[(TopicPartition, Offset)]) -> TopicPartitionList {
-    list_of(offsets.iter().map(|(partition, offset)| (partition, RdOffset::Offset(offset.0))))
-}
-
-fn nearest<'k>(wanted: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, _)| *distance <= 1 + wanted.len() / 4)
-        .min()
-        .map(|(_, name)| name)
-}
-
 /// Collects what librdkafka calls back with, for [`Consumer::poll`] to return.
 #[derive(Default)]
 pub struct Context {
     events: Mutex<std::collections::VecDeque<Event>>,
     leaving: AtomicBool,
+    /// librdkafka says that no broker is connected; whoever sees that one answers takes it back.
+    pub(super) down: AtomicBool,
     last_error: Mutex<Option<String>>,
+}
+
+impl Context {
+    /// What went wrong last between here and the brokers.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().expect("no panic while held").clone()
+    }
 }
 
 impl ClientContext for Context {
@@ -457,6 +500,9 @@ impl ClientContext for Context {
             tracing::debug!(target: "librdkafka", "{error}: {reason}");
         }
         // "All brokers down" follows the error that tells why.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.down.store(true, Ordering::Relaxed);
+        }
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) || last.is_none() {
             *last = Some(text);
         }

@@ -1,11 +1,15 @@
 //! Kafka's side: who reads which partition, and the records as librdkafka holds them.
 //!
 //! - [`position`]: names for places in a topic; the vocabulary that the later stages share
-//! - [`queue`]: librdkafka's queues and borrowed messages; the one module with `unsafe`
+//! - [`queue`]: librdkafka's queues and borrowed messages, and requests that `rdkafka` lacks; the one module with `unsafe`
+//! - [`start`]: where a partition begins to be read, and what a commit remembers for that
 //! - [`worker`]: a thread that reads its partitions' queue and hands each record to an [`worker::Intake`]
-//! - [`consumer`]: the group's member: rebalances, start and end offsets, commits
+//! - [`topics`]: topics as the brokers know them: which there are, a sample of one, those that come and go
+//! - [`consumer`]: the group's member: rebalances, offsets, commits
 
 pub mod consumer;
 pub mod position;
 pub mod queue;
+pub mod start;
+pub mod topics;
 pub mod worker;

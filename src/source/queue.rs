@@ -1,9 +1,11 @@
 //! librdkafka's queues, read in batches of messages that stay where librdkafka put them.
 //!
 //! `rdkafka` offers one message per call, or an owned copy; per message that costs three to eight times as much as a
-//! batch. This is the one module with `unsafe`.
+//! batch. This is the one module with `unsafe`; `requests` is a part of it.
 
 #![allow(unsafe_code)]
+
+pub(super) mod requests;
 
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;

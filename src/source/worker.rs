@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use rdkafka::consumer::ConsumerContext;
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::position::{Offset, Owned, TopicPartition};
 use super::queue::{Content, Message, MessageBatch, MessageQueue};
@@ -29,6 +30,13 @@ pub trait Intake: Send {
 
     /// The partition was stopped at this offset, for this reason; nothing of it is handed over any more.
     fn stopped(&mut self, owned: &Arc<Owned>, offset: Offset, why: Problem);
+
+    /// A period of owning a partition begins; its records come after this.
+    fn begins(&mut self, owned: &Arc<Owned>);
+
+    /// There is no record at this offset where the partition was to be read on, for this reason; nothing of it is
+    /// handed over any more.
+    fn lost_place(&mut self, owned: &Arc<Owned>, offset: Offset, why: Problem);
 
     /// The partition's end offset was reached; nothing of it is handed over any more.
     fn reached_end(&mut self, owned: &Arc<Owned>);
@@ -127,6 +135,7 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
             match command {
                 Command::Own { owned, from, end } => {
                     self.reads.retain(|read| read.owned.partition != owned.partition);
+                    self.intake.begins(&owned);
                     self.reads.push(Read { owned, position: from, end, halted: false });
                 }
                 Command::Release(partitions, done) => {
@@ -199,8 +208,21 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
             Content::Error(code) => match super::consumer::partition_problem(code, &message.error_text()) {
                 Some(why) => {
                     let at = read.position.unwrap_or(offset);
-                    self.intake.stopped(&read.owned, at, why);
+                    if super::consumer::is_out_of_range(code) {
+                        self.intake.lost_place(&read.owned, at, why);
+                    } else {
+                        self.intake.stopped(&read.owned, at, why);
+                    }
                     true
+                }
+                // Whoever looks at the topics tells of one that was deleted, once and not for each partition.
+                None if matches!(
+                    code,
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition
+                ) =>
+                {
+                    tracing::debug!(partition = %read.owned.partition, "{}", message.error_text());
+                    false
                 }
                 None => {
                     tracing::warn!(partition = %read.owned.partition, "{}", message.error_text());

@@ -24,8 +24,8 @@ fn unknown_keys() {
       ·       ╰── no such key
     4 │ name: shop
       ╰────
-     help: the keys in `kafka` are `brokers`, `start_from` and `properties`; librdkafka's own
-           properties stand in `kafka.properties`
+     help: the keys in `kafka` are `brokers`, `start_from`, `instance`, `rack` and `properties`;
+           librdkafka's own properties stand in `kafka.properties`
     "#);
     insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    columns:\n      id: { typ: int64 }\n"), @"
      × unknown key `topics.orders.columns.id.typ`; did you mean `type`?
@@ -155,16 +155,16 @@ fn wrong_types() {
 
 #[test]
 fn wrong_words() {
-    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: earlist }\n"), @r#"
-     × `kafka.start_from` cannot be `earlist`; did you mean `earliest`?
+    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: earlist }\n"), @"
+     × `kafka.start_from` takes `earliest`, `latest`, a time such as `2026-11-24T00:00:00Z` or `2026-
+     │ 11-24`, or an offset such as `1000`
       ╭─[rowfall.yaml:1:34]
     1 │ kafka: { brokers: a, start_from: earlist }
       ·                                  ───┬───
       ·                                     ╰── here
     2 │ name: shop
       ╰────
-     help: it takes `earliest` or `latest`
-    "#);
+    ");
     insta::assert_snapshot!(refused_with_rest("topics: { orders: { mode: merge, value: {} } }\n"), @r#"
       × the configuration has 2 problems
 
@@ -210,28 +210,6 @@ fn what_is_not_available_yet() {
       ╰────
      help: write `at-least-once`
     "#);
-    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: 2026-01-01T00:00:00Z, instance: x }\n"), @r#"
-      × the configuration has 2 problems
-
-    Error:
-      × `kafka.start_from: 2026-01-01T00:00:00Z` is not available yet in this version
-       ╭─[rowfall.yaml:1:34]
-     1 │ kafka: { brokers: a, start_from: 2026-01-01T00:00:00Z, instance: x }
-       ·                                  ──────────┬─────────
-       ·                                            ╰── not available yet
-     2 │ name: shop
-       ╰────
-      help: write `earliest` or `latest`
-
-    Error:
-      × `kafka.instance` is not available yet in this version
-       ╭─[rowfall.yaml:1:56]
-     1 │ kafka: { brokers: a, start_from: 2026-01-01T00:00:00Z, instance: x }
-       ·                                                        ────┬───
-       ·                                                            ╰── not available yet
-     2 │ name: shop
-       ╰────
-    "#);
     insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d }\n"), @r#"
      × `postgres://` is not available yet in this version
       ╭─[rowfall.yaml:1:16]
@@ -242,18 +220,7 @@ fn what_is_not_available_yet() {
       ╰────
      help: use clickhouse://, clickhouses:// (TLS) or sqlite://
     "#);
-    insta::assert_snapshot!(refused_with_rest("topics:\n  /orders-(.*)/: {}\n"), @r#"
-     × topics by regular expression are not available yet in this version
-      ╭─[rowfall.yaml:2:3]
-    1 │ topics:
-    2 │   /orders-(.*)/: {}
-      ·   ──────┬──────
-      ·         ╰── not available yet
-    3 │ name: shop
-      ╰────
-     help: name each topic
-    "#);
-    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    table: o_${header:x}\n"), @r#"
+    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    table: o_${header:x}\n"), @"
      × `${header:x}` is not available yet in this version
       ╭─[rowfall.yaml:3:14]
     2 │   orders:
@@ -262,8 +229,8 @@ fn what_is_not_available_yet() {
       ·                   ╰── not available yet
     4 │ name: shop
       ╰────
-     help: `${topic}` can be used in a table's name
-    "#);
+     help: `${topic}` and `${1}` can be used in a table's name
+    ");
 }
 
 /// Every name in the table is refused, and as something to come.
@@ -280,10 +247,6 @@ fn all_names_to_come_are_refused_by_name() {
             let text = with_flags(REST, &set(&[&format!("{}={word}", path(key))]));
             assert!(text.contains("is not available yet in this version"), "{key}: {word}: {text}");
         }
-    }
-    for start_from in ["5", "-5", "2026-01-01"] {
-        let text = with_flags(REST, &set(&[&format!("kafka.start_from={start_from}")]));
-        assert!(text.contains("is not available yet in this version"), "{text}");
     }
 }
 
@@ -338,4 +301,152 @@ fn properties_of_rowfall() {
     let settings = load_text(REST, &set(&allowed)).unwrap_or_else(|error| panic!("{}", shown(&error)));
     assert_eq!(settings.kafka.properties["enable.ssl.certificate.verification"], "false");
     assert_eq!(settings.kafka.properties["x"], "0.50");
+}
+
+/// Keys that mean no topic, or one that another key means already, and templates that stand for nothing.
+#[test]
+fn keys_of_topics() {
+    insta::assert_snapshot!(refused_with_rest("topics:\n  /orders-(.*/: {}\n"), @"
+     × `/orders-(.*/` is no regular expression: unclosed group
+      ╭─[rowfall.yaml:2:3]
+    1 │ topics:
+    2 │   /orders-(.*/: {}
+      ·   ──────┬─────
+      ·         ╰── here
+    3 │ name: shop
+      ╰────
+     help: write it as the Rust crate `regex` knows it: no look-around, no back-references
+    ");
+    insta::assert_snapshot!(refused_with_rest("topics:\n  /orders: {}\n"), @"
+     × the regular expression `/orders` has no `/` at its end
+      ╭─[rowfall.yaml:2:3]
+    1 │ topics:
+    2 │   /orders: {}
+      ·   ───┬───
+      ·      ╰── here
+    3 │ name: shop
+      ╰────
+     help: write /orders-(.*)/
+    ");
+    insta::assert_snapshot!(refused_with_rest("topics:\n  orders, my topic: {}\n"), @"
+     × `my topic` cannot be the name of a topic
+      ╭─[rowfall.yaml:2:3]
+    1 │ topics:
+    2 │   orders, my topic: {}
+      ·   ────────┬───────
+      ·           ╰── here
+    3 │ name: shop
+      ╰────
+     help: 1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`; several names with commas
+           between; a regular expression stands between slashes: /orders-(.*)/
+    ");
+    insta::assert_snapshot!(refused_with_rest("topics:\n  /ord.*/: {}\n  orders, returns: {}\n  returns:\n"), @"
+      × the configuration has 2 problems
+
+    Error:
+      × `orders` is taken by the key `/ord.*/` already
+       ╭─[rowfall.yaml:3:3]
+     2 │   /ord.*/: {}
+     3 │   orders, returns: {}
+       ·   ───────┬───────
+       ·          ╰── here
+     4 │   returns:
+       ╰────
+      help: the first key that matches a topic holds: take it out of one, or put this one first
+
+    Error:
+      × `returns` is taken by the key `orders, returns` already
+       ╭─[rowfall.yaml:4:3]
+     3 │   orders, returns: {}
+     4 │   returns:
+       ·   ───┬───
+       ·      ╰── here
+     5 │ name: shop
+       ╰────
+      help: the first key that matches a topic holds: take it out of one, or put this one first
+    ");
+    insta::assert_snapshot!(refused_with_rest("topics:\n  /orders-(.*)/:\n    table: o_${2}\n  returns: { table: 'r_${1}' }\n"), @"
+      × the configuration has 2 problems
+
+    Error:
+      × `${2}` stands for nothing: the regular expression has one group
+       ╭─[rowfall.yaml:3:14]
+     2 │   /orders-(.*)/:
+     3 │     table: o_${2}
+       ·              ──┬─
+       ·                ╰── here
+     4 │   returns: { table: 'r_${1}' }
+       ╰────
+      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression
+
+    Error:
+      × `${1}` stands for nothing: the key is no regular expression
+       ╭─[rowfall.yaml:4:24]
+     3 │     table: o_${2}
+     4 │   returns: { table: 'r_${1}' }
+       ·                        ──┬─
+       ·                          ╰── here
+     5 │ name: shop
+       ╰────
+      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression
+    ");
+}
+
+#[test]
+fn starts_and_members() {
+    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: 2026-13-01 }\n"), @"
+     × `kafka.start_from` takes `earliest`, `latest`, a time such as `2026-11-24T00:00:00Z` or `2026-
+     │ 11-24`, or an offset such as `1000`
+      ╭─[rowfall.yaml:1:34]
+    1 │ kafka: { brokers: a, start_from: 2026-13-01 }
+      ·                                  ─────┬────
+      ·                                       ╰── here
+    2 │ name: shop
+      ╰────
+    ");
+    insta::assert_snapshot!(refused_with_rest("kafka: { brokers: a, start_from: -5 }\n"), @"
+     × `kafka.start_from` takes `earliest`, `latest`, a time such as `2026-11-24T00:00:00Z` or `2026-
+     │ 11-24`, or an offset such as `1000`
+      ╭─[rowfall.yaml:1:34]
+    1 │ kafka: { brokers: a, start_from: -5 }
+      ·                                  ─┬
+      ·                                   ╰── here
+    2 │ name: shop
+      ╰────
+    ");
+    insta::assert_snapshot!(refused_with_rest("kafka:\n  brokers: a\n  instance: one\n  rack: ''\n  properties: { group.instance.id: two, client.rack: r }\n"), @"
+      × the configuration has 3 problems
+
+    Error:
+      × `kafka.properties.group.instance.id` and `kafka.instance` are the same setting
+       ╭─[rowfall.yaml:5:17]
+     4 │   rack: ''
+     5 │   properties: { group.instance.id: two, client.rack: r }
+       ·                 ────────┬────────
+       ·                         ╰── here
+     6 │ name: shop
+       ╰────
+      help: leave `kafka.instance` and take this away
+
+    Error:
+      × `kafka.rack` is empty
+       ╭─[rowfall.yaml:4:9]
+     3 │   instance: one
+     4 │   rack: ''
+       ·         ─┬
+       ·          ╰── here
+     5 │   properties: { group.instance.id: two, client.rack: r }
+       ╰────
+
+    Error:
+      × `kafka.properties.client.rack` and `kafka.rack` are the same setting
+       ╭─[rowfall.yaml:5:41]
+     4 │   rack: ''
+     5 │   properties: { group.instance.id: two, client.rack: r }
+       ·                                         ─────┬─────
+       ·                                              ╰── here
+     6 │ name: shop
+       ╰────
+      help: leave `kafka.rack` and take this away
+    ");
 }

@@ -70,6 +70,7 @@ fn program(columns: Vec<TableColumn>, unknown_fields: UnknownFields) -> Arc<Prog
     let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
     let route = Route {
         topic: "orders".to_owned(),
+        key: "orders".to_owned(),
         table: name,
         create: false,
         unknown_fields,
@@ -315,6 +316,7 @@ fn null_may_mean_the_default() {
     let table = Arc::new(TableSchema { name: name.clone(), kind: String::new(), columns });
     let route = Route {
         topic: "t".to_owned(),
+        key: "t".to_owned(),
         table: name,
         create: false,
         unknown_fields: UnknownFields::Error,

@@ -1,0 +1,261 @@
+//! How partitions go: what was read is written within a bounded time, what is written is committed, then they are given
+//! back. Also the commits meanwhile, and the end.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::{Coordinator, POLL, names};
+use crate::problem::Problem;
+use crate::source::consumer::{Answer, Due, Event};
+use crate::source::position::TopicPartition;
+use crate::source::worker::Command;
+
+/// How long a revoke waits for what was read to be written. The group waits with it.
+const REVOKE_WAIT: Duration = Duration::from_secs(10);
+/// How long a stop by signal waits for the same; the whole stop takes less than 5 s.
+const STOP_WAIT: Duration = Duration::from_millis(3_500);
+/// How long the last commit may take.
+const COMMIT_WAIT: Duration = Duration::from_secs(10);
+/// How long a hand-over waits for its commit, at least.
+const HAND_OVER_WAIT: Duration = Duration::from_secs(1);
+/// How long to wait before a commit that was refused is sent again.
+const COMMIT_AGAIN: Duration = Duration::from_millis(100);
+
+/// When a revoke that comes now is answered at the latest.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + REVOKE_WAIT
+}
+
+impl Coordinator {
+    /// Hands partitions back: closes what was read, waits a bounded time for it to be written, commits what is.
+    pub(super) fn revoke(
+        &mut self,
+        partitions: &[TopicPartition],
+        lost: bool,
+        deadline: Instant,
+    ) -> Result<(), Problem> {
+        tracing::info!(partitions = partitions.len(), lost, "revoked: {}", names(partitions));
+        let mut answers = Vec::new();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let own = |p: &&TopicPartition| self.holdings.get(p).is_some_and(|h| h.worker == index);
+            let theirs: Vec<_> = partitions.iter().filter(own).cloned().collect();
+            if !theirs.is_empty() {
+                let (done, answer) = channel();
+                worker.tell(Command::Release(theirs, done));
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            let _ = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        if !lost {
+            if !self.settle(partitions, deadline) {
+                tracing::warn!("handing over partitions with unwritten rows: their next owner reads them again");
+            }
+            self.commit_before_handing_over(deadline);
+        }
+        self.go_on_with_the_rest(partitions)?;
+        for partition in partitions {
+            self.watermarks.release(partition);
+            self.holdings.remove(partition);
+        }
+        self.lost.retain(|lost| !partitions.contains(&lost.owned.partition));
+        self.consumer().give_up(partitions)?;
+        self.take_arrivals()
+    }
+
+    /// Has the partitions that stay read on from where their workers are; see [`Consumer::go_on_at`].
+    pub(super) fn go_on_with_the_rest(&self, except: &[TopicPartition]) -> Result<(), Problem> {
+        if !self.consumer().keeps_partitions() {
+            return Ok(());
+        }
+        let mut places = Vec::new();
+        for worker in &self.workers {
+            let (answer, positions) = channel();
+            worker.tell(Command::Positions(answer));
+            // A worker that has finished reads nothing any more.
+            places.extend(positions.recv().unwrap_or_default());
+        }
+        places.retain(|(partition, _)| !except.contains(partition));
+        self.consumer().go_on_at(&places)
+    }
+
+    /// Commits what is written while these partitions are still ours.
+    fn commit_before_handing_over(&mut self, deadline: Instant) {
+        let deadline = deadline.max(Instant::now() + HAND_OVER_WAIT).min(Instant::now() + 3 * HAND_OVER_WAIT);
+        if let Err(why) = self.commit_and_wait(deadline, false) {
+            tracing::warn!("handing over without having committed, rows may be written again: {why}");
+        }
+    }
+
+    /// Waits until everything closed of these partitions is written or refused; of a partition that stopped too, since
+    /// what stands before a bad record counts. False when the deadline came first.
+    fn settle(&mut self, partitions: &[TopicPartition], deadline: Instant) -> bool {
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.reports.recv_timeout(if self.watermarks.settled(partitions) { Duration::ZERO } else { wait }) {
+                Ok(report) => self.heed(report),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return self.watermarks.settled(partitions);
+                }
+            }
+        }
+    }
+
+    /// Commits what is due, without waiting. One commit at a time is under way: of two the older may land last.
+    pub(super) fn commit(&mut self) {
+        if let Some(commit) = &self.committing {
+            let Some(answer) = commit.answer(Duration::ZERO) else { return };
+            self.committing = None;
+            if let Err(why) = self.hear(answer) {
+                tracing::debug!("committing again: {why}");
+            }
+        }
+        self.send_due();
+    }
+
+    /// Commits what is due and waits until the group has taken it. Tries again while there is time: a group that changes
+    /// refuses for a moment. It may not answer unless it is served meanwhile, which at a hand-over would be too early.
+    fn commit_and_wait(&mut self, deadline: Instant, serving: bool) -> Result<(), String> {
+        loop {
+            if self.committing.is_none() && !self.send_due() {
+                return Ok(());
+            }
+            let Err(why) = self.wait_for_answer(deadline, serving) else { continue };
+            if Instant::now() + COMMIT_AGAIN >= deadline {
+                self.committing = None;
+                self.watermarks.forget_told();
+                return Err(why);
+            }
+            if serving {
+                self.serve_while_finishing(COMMIT_AGAIN, Some(deadline));
+            } else {
+                std::thread::sleep(COMMIT_AGAIN);
+            }
+        }
+    }
+
+    /// Sends what is due; false when nothing is.
+    fn send_due(&mut self) -> bool {
+        let due = self.watermarks.take_due().into_iter().filter_map(|(partition, offset)| {
+            let note = self.holdings.get(&partition)?.note.clone();
+            Some(Due { partition, offset, note })
+        });
+        let due: Vec<_> = due.collect();
+        if !due.is_empty() {
+            self.committing = Some(self.consumer().commit(&due));
+        }
+        !due.is_empty()
+    }
+
+    fn wait_for_answer(&mut self, deadline: Instant, serving: bool) -> Result<(), String> {
+        loop {
+            // A hand-over meanwhile may have heard it.
+            let Some(commit) = &self.committing else { return Ok(()) };
+            if let Some(answer) = commit.answer(if serving { Duration::ZERO } else { POLL }) {
+                self.committing = None;
+                return self.hear(answer);
+            }
+            if Instant::now() >= deadline {
+                return Err("the group does not answer".to_owned());
+            }
+            if serving {
+                self.serve_while_finishing(POLL, Some(deadline));
+            }
+        }
+    }
+
+    /// Whatever was refused is due again; then why.
+    fn hear(&mut self, answer: Answer) -> Result<(), String> {
+        match answer {
+            Answer::Taken(refused) => {
+                let mut result = Ok(());
+                for (partition, code) in refused {
+                    // The topic is being deleted: there is nothing to commit any more.
+                    if code != RDKafkaErrorCode::UnknownTopicOrPartition {
+                        self.watermarks.forget_told_of(&partition);
+                        result = Err(format!("{partition}: {code}"));
+                    }
+                }
+                result
+            }
+            Answer::Refused(problem) => {
+                self.watermarks.forget_told();
+                Err(problem.what)
+            }
+        }
+    }
+
+    /// Closes and writes what was read, commits what is written, leaves the group. True when rows had to be given up.
+    pub(super) fn finish(&mut self, orderly: bool) -> bool {
+        self.lookout = None;
+        let by_signal = self.options.stop.load(Ordering::Relaxed);
+        let (done, answers) = channel();
+        for worker in &self.workers {
+            worker.tell(Command::Finish(done.clone()));
+        }
+        drop(done);
+        let patience = if by_signal { STOP_WAIT } else { Duration::MAX };
+        let mut deadline = Instant::now().checked_add(patience);
+        while answers.recv().is_ok() {}
+        let all: Vec<_> = self.holdings.keys().cloned().collect();
+        let settled = loop {
+            // A signal while the end is waited for shortens the wait.
+            if deadline.is_none() && self.options.stop.load(Ordering::Relaxed) {
+                deadline = Instant::now().checked_add(STOP_WAIT);
+            }
+            let step = Instant::now() + Duration::from_millis(200);
+            if self.settle(&all, deadline.map_or(step, |d| d.min(step))) {
+                break true;
+            }
+            if !orderly || deadline.is_some_and(|d| Instant::now() >= d) {
+                break false;
+            }
+            // The group is served while a slow database is waited for.
+            self.serve_while_finishing(Duration::ZERO, deadline);
+            self.commit();
+        };
+        if orderly {
+            let latest = Instant::now() + COMMIT_WAIT;
+            // What was written before a signal's patience ended is committed still.
+            let deadline = deadline.map_or(latest, |d| d.max(Instant::now() + Duration::from_millis(250)).min(latest));
+            if let Err(why) = self.commit_and_wait(deadline, true) {
+                tracing::warn!("the last offsets are not committed, their rows will be written again: {why}");
+            }
+        }
+        self.measure();
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        self.workers.clear();
+        if let Some(consumer) = self.consumer.take() {
+            // Leaving waits for the coordinator's answer, which may not come: not longer than this.
+            let (done, left) = channel();
+            std::thread::spawn(move || {
+                consumer.leave();
+                let _ = done.send(());
+            });
+            let _ = left.recv_timeout(Duration::from_secs(1));
+        }
+        !settled
+    }
+
+    fn serve_while_finishing(&mut self, wait: Duration, deadline: Option<Instant>) {
+        let latest = Instant::now() + REVOKE_WAIT;
+        let deadline = deadline.map_or(latest, |d| d.min(latest));
+        let result = match self.consumer().poll(wait) {
+            Some(Event::Revoked(partitions)) => self.revoke(&partitions, false, deadline),
+            Some(Event::Lost(partitions)) => self.revoke(&partitions, true, deadline),
+            // It leaves right away: nothing is taken any more.
+            Some(Event::Assigned(_) | Event::Fatal(_)) | None => Ok(()),
+        };
+        if let Err(problem) = result {
+            tracing::debug!("while finishing: {problem}");
+        }
+    }
+}
