@@ -6,8 +6,9 @@
 ///
 /// glibc raises the size from which a piece gets a mapping of its own each time such a piece is freed, up to 32 MiB. Columns
 /// then come from heaps in which they leave holes as they grow, and an outage, which fills many small batches, makes
-/// the process grow beyond `memory` for good. With a fixed size they are given back when they are freed. It costs page
-/// faults: 0.05 to 0.1 CPU seconds per million records of 250 bytes.
+/// the process grow beyond `memory` for good. With a fixed size those of larger batches are given back when they are freed;
+/// columns that are smaller still come from heaps. It costs page faults: 0.05 to 0.1 CPU seconds per million records of
+/// 250 bytes.
 pub(crate) fn give_memory_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
