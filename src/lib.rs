@@ -10,8 +10,10 @@
 //! - [`commit`]: what may be committed
 //!
 //! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`demo`] feeds them,
-//! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`]. The databases are in `rowfall-dialects`.
+//! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`];
+//! `allocator` keeps the process small. The databases are in `rowfall-dialects`.
 
+mod allocator;
 pub mod batch;
 pub mod budget;
 pub mod cli;
