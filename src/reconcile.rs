@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rowfall_dialects::contract::{ColumnSpec, Connection, LogicalType, TableSchema, TableSpec, ValueType};
 
-use crate::config::Route;
+use crate::config::{Nested, Route};
 use crate::decode::Program;
 use crate::infer::infer;
 use crate::problem::Problem;
@@ -150,7 +150,7 @@ fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<Colu
 }
 
 fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) -> Result<Vec<ColumnSpec>, Problem> {
-    let fields = infer(values);
+    let fields = infer(values, route);
     if fields.is_empty() {
         return Err(Problem::new(
             "the table does not exist and the topic has no record to infer it from",
@@ -162,7 +162,7 @@ fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) 
     }
     let mut columns = Vec::new();
     for field in fields {
-        let configured = route.columns.iter().find(|c| c.from == field.name);
+        let configured = route.columns.iter().find(|c| c.from == field.name && c.nested != Some(Nested::Flatten));
         if configured.is_some_and(|c| c.drop) {
             continue;
         }

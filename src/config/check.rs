@@ -9,11 +9,13 @@ use url::Url;
 use super::error::{Place, Problem};
 use super::not_yet;
 use super::raw::{
-    Raw, RawColumn, RawCompression, RawKafka, RawNull, RawStartFrom, RawTarget, RawTopic, RawUnknownFields,
+    Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawStartFrom, RawTarget, RawTopic,
+    RawUnit, RawUnknownFields,
 };
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, StartFrom, UnknownFields,
+    BatchLimits, ColumnSettings, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route, Settings, StartFrom,
+    Unit, UnknownFields,
 };
 use super::tree::{Node, dotted};
 use super::typed::listed;
@@ -252,6 +254,8 @@ impl Checker<'_> {
             RawNull::Error => NullPolicy::Error,
             RawNull::Default => NullPolicy::Default,
         };
+        let flatten = self.flatten(&topic, raw.flatten);
+        let nested = raw.nested.into();
         let columns = raw.columns.0.into_iter().map(|(name, column)| self.column(&topic, name, column)).collect();
         let storage = Storage {
             engine: raw.clickhouse.engine,
@@ -260,7 +264,21 @@ impl Checker<'_> {
             ttl: raw.clickhouse.ttl,
             settings: raw.clickhouse.settings.into_iter().map(|(key, Scalar(value))| (key, value)).collect(),
         };
-        Route { topic, table, create: raw.create, unknown_fields, null, columns, storage }
+        Route { topic, table, create: raw.create, unknown_fields, null, nested, flatten, columns, storage }
+    }
+
+    fn flatten(&mut self, topic: &str, RawFlatten { separator, depth }: RawFlatten) -> Flatten {
+        if separator.is_empty() {
+            let path = ["topics", topic, "flatten", "separator"];
+            let help = "without one a column's name would not say which field it is: write `_`";
+            self.refuse(&path, format!("`{}` is empty", dotted(&path)), help);
+        }
+        if !(2..=64).contains(&depth) {
+            let path = ["topics", topic, "flatten", "depth"];
+            let help = "it counts the names in a column's name: `a_b_c` has 3";
+            self.refuse(&path, format!("`{}` must be from 2 to 64", dotted(&path)), help);
+        }
+        Flatten { separator, depth }
     }
 
     fn column(&mut self, topic: &str, name: String, raw: RawColumn) -> ColumnSettings {
@@ -276,7 +294,30 @@ impl Checker<'_> {
             }
         }
         let from = raw.from.unwrap_or_else(|| name.clone());
-        ColumnSettings { name, from, type_text: raw.type_text, nullable: raw.nullable, drop: raw.drop }
+        let (nested, unit) = (raw.nested.map(Into::into), raw.unit.map(Into::into));
+        ColumnSettings { name, from, type_text: raw.type_text, nullable: raw.nullable, drop: raw.drop, nested, unit }
+    }
+}
+
+impl From<RawNested> for Nested {
+    fn from(raw: RawNested) -> Self {
+        match raw {
+            RawNested::Native => Self::Native,
+            RawNested::Json => Self::Json,
+            RawNested::Flatten => Self::Flatten,
+        }
+    }
+}
+
+impl From<RawUnit> for Unit {
+    fn from(raw: RawUnit) -> Self {
+        match raw {
+            RawUnit::S => Self::Seconds,
+            RawUnit::Ms => Self::Milliseconds,
+            RawUnit::Us => Self::Microseconds,
+            RawUnit::Ns => Self::Nanoseconds,
+            RawUnit::Days => Self::Days,
+        }
     }
 }
 

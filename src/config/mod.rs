@@ -31,7 +31,8 @@ use std::path::Path;
 pub use error::ConfigError;
 pub use reference::{json_schema, reference_markdown};
 pub use settings::{
-    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, StartFrom, UnknownFields,
+    BatchLimits, ColumnSettings, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route, Settings, StartFrom,
+    Unit, UnknownFields,
 };
 
 use error::{Place, Problem};

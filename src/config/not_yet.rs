@@ -4,7 +4,7 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 13] = [
     "registry",
     "http",
     "kafka.instance",
@@ -17,7 +17,6 @@ pub(super) const KEYS: [&str; 14] = [
     "topics.*.absent",
     "topics.*.metadata",
     "topics.*.columns.*.default",
-    "topics.*.columns.*.nested",
     "topics.*.clickhouse.cluster",
 ];
 
