@@ -7,6 +7,7 @@ mod workload;
 
 mod configurations;
 mod conformance;
+mod edges;
 mod faults;
 mod moving;
 mod plan;

@@ -254,7 +254,7 @@ impl Kind {
 }
 
 /// Decodes the records by the table's program and writes them as one block.
-async fn write(connection: &Connection, name: &str, records: &[String]) {
+pub(crate) async fn write(connection: &Connection, name: &str, records: &[String]) {
     let name = TableName::parse(name);
     let table = connection.session.describe(&name).await.expect("described").expect("exists");
     let route = Route::new("t", name);
