@@ -46,7 +46,8 @@ enum Expected {
 
 impl Expected {
     fn is(&self, said: &Value) -> bool {
-        let text = said.as_str().unwrap_or_default();
+        let shown = said.to_string();
+        let text = said.as_str().unwrap_or(&shown);
         match self {
             Self::Is(value) => value == said,
             Self::Float(float) => text.parse::<f64>().is_ok_and(|f| f.to_bits() == float.to_bits()),

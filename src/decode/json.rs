@@ -78,6 +78,9 @@ impl Decoder {
                 hint: "mend the producer: nobody means this".to_owned(),
             });
         }
+        if let Some(byte) = wrong_escape(payload) {
+            return Err(Failure::Syntax(format!("the value is not JSON (byte {byte})")).describe(&self.program));
+        }
         let mut all_by_text = false;
         loop {
             let by_text = if all_by_text { &*self.all } else { &*self.by_text };
@@ -150,6 +153,21 @@ const MAX_DEPTH: usize = 1000;
 pub(crate) fn is_too_deep(json: &[u8]) -> bool {
     // Nearly every value has fewer of them in all.
     json.iter().filter(|byte| **byte | 0x20 == b'{').count() > MAX_DEPTH && depth(json) > MAX_DEPTH
+}
+
+/// Where a backslash stands before what JSON gives no meaning to. sonic-rs does not look into strings that it reads over
+/// or hands out as they are written, and the database would refuse the whole batch for one.
+#[inline]
+fn wrong_escape(json: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = json[from..].iter().position(|byte| *byte == b'\\').map(|at| from + at) {
+        from = match json[at + 1..] {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at + 2,
+            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => at + 6,
+            _ => return Some(at),
+        };
+    }
+    None
 }
 
 #[cold]

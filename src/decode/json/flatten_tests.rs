@@ -1,7 +1,7 @@
 //! Objects taken apart: flattened, or followed to what `from` names.
 
 use super::oracle::SerdeJson;
-use super::tests::column;
+use super::tests::{Decode, column};
 use super::*;
 use rowfall_dialects::contract::{ColumnDefault, TableColumn, TableName, TableSchema};
 
@@ -43,7 +43,7 @@ fn compile(texts: &[&str], route: &Route) -> Result<Arc<Program>, String> {
 
 /// The row that the record becomes, or why it is bad; by both libraries.
 fn row(program: &Arc<Program>, record: &str) -> String {
-    let run = |decode: fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>| {
+    let run = |decode: Decode| {
         let mut columns = program.layout.empty_columns();
         let mut decoder = Decoder::new(Arc::clone(program));
         if let Err(bad) = decode(&mut decoder, record.as_bytes(), &mut columns, 0) {

@@ -9,7 +9,7 @@ use rowfall_dialects::contract::{
 
 use crate::config::{ColumnSettings, NullPolicy, Route, Unit, UnknownFields};
 
-type Decode = fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>;
+pub(super) type Decode = fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>;
 
 pub(super) fn column(name: &str, logical: &str, nullable: bool, default: ColumnDefault) -> TableColumn {
     TableColumn {
@@ -290,6 +290,27 @@ fn a_value_without_bottom_is_refused() {
     let list = LogicalType::List(Arc::new(LogicalType::Int8.into()));
     let in_string = format!("\"{}\"", deep(1_000_000));
     assert_eq!(nested_value(&list, &in_string), "takes list(int8), the record has a string");
+}
+
+/// What fuzzing found: a string that is read over, or kept as it is written, is a string of JSON all the same.
+#[test]
+fn strings_without_a_column_of_their_own_are_checked_too() {
+    for wrong in [r#""\u{5df""#, r#""\x""#, r#""\u00g0""#, "\"\u{1}\"", "\"\n\""] {
+        for logical in ["string", "json"] {
+            for json in [format!("[{wrong}]"), format!("{{\"a\":{wrong}}}"), format!("{{{wrong}:1}}")] {
+                assert!(value(logical, &json).starts_with("the value is not JSON"), "{logical} {json}");
+            }
+        }
+        let id = column("id", "int64", true, ColumnDefault::None);
+        let program = program(vec![id], UnknownFields::Ignore);
+        for decode in [Decoder::decode_with::<Sonic> as Decode, Decoder::decode_with::<SerdeJson>] {
+            let mut columns = program.layout.empty_columns();
+            let record = format!("{{\"x\":[{wrong}]}}");
+            let bad = decode(&mut Decoder::new(Arc::clone(&program)), record.as_bytes(), &mut columns, 0);
+            assert!(bad.is_err(), "{record}");
+        }
+    }
+    assert_eq!(value("string", r#"["\ud800\/\"\\"]"#), r#"["\ud800\/\"\\"]"#);
 }
 
 #[test]
