@@ -5,11 +5,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rowfall::config::{NullPolicy, Route, UnknownFields};
+use rowfall::config::Route;
 use rowfall::decode::{Decoder, Program};
-use rowfall_dialects::contract::{
-    Column, ColumnDefault, Compression, Storage, TableColumn, TableName, TableSchema, Target,
-};
+use rowfall_dialects::contract::{Column, ColumnDefault, Compression, TableColumn, TableName, TableSchema, Target};
 
 use crate::workload;
 
@@ -65,16 +63,7 @@ pub(crate) fn program() -> Arc<Program> {
     let name = TableName { schema: None, name: "orders".to_owned() };
     let columns = workload::columns().into_iter().map(column).collect();
     let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
-    let route = Route {
-        topic: "orders".to_owned(),
-        key: "orders".to_owned(),
-        table: name,
-        create: false,
-        unknown_fields: UnknownFields::Error,
-        null: NullPolicy::Error,
-        columns: Vec::new(),
-        storage: Storage::default(),
-    };
+    let route = Route::new("orders", name);
     Arc::new(Program::compile(&table, &route).expect("all columns can be filled"))
 }
 

@@ -2,7 +2,8 @@
 
 use rowfall_dialects::contract::LogicalType;
 
-use crate::decode::text_kind;
+use crate::config::Route;
+use crate::decode::{Flattening, is_too_deep, text_kind};
 
 /// A field as the sample shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,28 +29,123 @@ enum Shape {
     Timestamp(u8),
     Uuid,
     Text,
+    /// An object that is flattened.
+    Object,
 }
 
-/// The fields of these JSON objects, in the order in which they are first seen. Values that are no objects are left
+/// The fields of these JSON objects, in the order in which they are first seen, by the names that the route's columns
+/// have where it flattens objects, and fields that a `from` leads to by that way. Values that are no objects are left
 /// out: the decoder will refuse them by name. Fields that are null throughout become strings.
+///
+/// An object that is flattened is no field itself, unless it is something else, too, or always empty.
 #[must_use]
-pub fn infer(values: &[Vec<u8>]) -> Vec<InferredField> {
-    let mut fields: Vec<(String, Shape)> = Vec::new();
+pub fn infer(values: &[Vec<u8>], route: &Route) -> Vec<InferredField> {
+    let ways = route.columns.iter().map(|c| c.from.as_str()).filter(|from| from.contains('.')).collect();
+    let mut sample = Sample { flattening: Flattening::without_table(route), ways, fields: Vec::new() };
     for value in values {
         let Ok(text) = std::str::from_utf8(value) else { continue };
-        if sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text).is_err() {
+        if is_too_deep(value) || sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text).is_err() {
             continue;
         }
-        for field in sonic_rs::to_object_iter(text) {
-            let Ok((name, value)) = field else { break };
-            let shape = Shape::of(value.as_raw_str());
-            match fields.iter_mut().find(|(known, _)| *known == *name) {
-                Some((_, known)) => *known = known.with(shape),
-                None => fields.push((name.to_string(), shape)),
+        sample.add(text, &Place { name: None, way: None, depth: 1 }, None);
+    }
+    sample.finish()
+}
+
+struct Sample<'r> {
+    flattening: Flattening<'r>,
+    /// The ways that `from` says.
+    ways: Vec<&'r str>,
+    fields: Vec<Field>,
+}
+
+struct Field {
+    name: String,
+    shape: Shape,
+    /// The objects that it was seen in, indices of fields; the record is none.
+    inside: Vec<Option<usize>>,
+}
+
+/// Where an object stands.
+struct Place {
+    /// What stands before its fields' names, where it is flattened or the record.
+    name: Option<String>,
+    /// The same for ways.
+    way: Option<String>,
+    depth: usize,
+}
+
+impl Sample<'_> {
+    fn add(&mut self, object: &str, place: &Place, inside: Option<usize>) {
+        for field in sonic_rs::to_object_iter(object) {
+            let Ok((key, value)) = field else { return };
+            let raw = value.as_raw_str();
+            let way = place.way.as_deref().map_or_else(|| key.to_string(), |way| format!("{way}.{key}"));
+            if place.way.is_some() && self.ways.contains(&way.as_str()) {
+                self.see(&way, Shape::of(raw), inside);
+                continue;
+            }
+            let name = match (&place.name, place.depth) {
+                (Some(name), _) => Some(format!("{name}{}{key}", self.flattening.separator())),
+                (None, 1) => Some(self.flattening.name_of(&key).to_owned()),
+                (None, _) => None,
+            };
+            let is_object = raw.starts_with('{');
+            let flattened = name.as_ref().is_some_and(|name| self.flattening.opens(name, place.depth));
+            let on_the_way = self.ways.iter().any(|w| w.strip_prefix(&way).is_some_and(|rest| rest.starts_with('.')));
+            let known = match &name {
+                Some(name) if is_object && flattened => Some(self.see(name, Shape::Object, inside)),
+                Some(_) if is_object && on_the_way => None,
+                // A field by its own name, as `from` may say it.
+                Some(_) if place.depth == 1 && !flattened => Some(self.see(&key, Shape::of(raw), inside)),
+                Some(name) => Some(self.see(name, Shape::of(raw), inside)),
+                None => None,
+            };
+            if is_object && (flattened || on_the_way) {
+                let inner = Place {
+                    name: name.filter(|_| flattened),
+                    way: Some(way).filter(|_| on_the_way),
+                    depth: place.depth + 1,
+                };
+                self.add(raw, &inner, known);
             }
         }
     }
-    fields.into_iter().map(|(name, shape)| InferredField { name, logical: shape.logical() }).collect()
+
+    fn see(&mut self, name: &str, shape: Shape, inside: Option<usize>) -> usize {
+        let index = self.fields.iter().position(|field| field.name == name).unwrap_or_else(|| {
+            self.fields.push(Field { name: name.to_owned(), shape, inside: Vec::new() });
+            self.fields.len() - 1
+        });
+        let field = &mut self.fields[index];
+        field.shape = field.shape.with(shape);
+        if !field.inside.contains(&inside) {
+            field.inside.push(inside);
+        }
+        index
+    }
+
+    fn finish(self) -> Vec<InferredField> {
+        let is_there: Vec<_> = (0..self.fields.len()).map(|index| self.is_there(index)).collect();
+        let mut is_full = vec![false; self.fields.len()];
+        for (field, _) in self.fields.iter().zip(&is_there).filter(|(_, is_there)| **is_there) {
+            field.inside.iter().flatten().for_each(|outer| is_full[*outer] = true);
+        }
+        // An object whose fields are gone, since it is something else as well, is a text.
+        let columns = self.fields.into_iter().zip(is_there.into_iter().zip(is_full));
+        columns
+            .filter(|(field, (is_there, is_full))| *is_there && !(*is_full && field.shape == Shape::Object))
+            .map(|(Field { name, shape, .. }, _)| InferredField { name, logical: shape.logical() })
+            .collect()
+    }
+
+    /// Whether the field is in the record, or in an object that is nothing but an object.
+    fn is_there(&self, index: usize) -> bool {
+        self.fields[index].inside.iter().any(|outer| match outer {
+            Some(outer) => self.fields[*outer].shape == Shape::Object && self.is_there(*outer),
+            None => true,
+        })
+    }
 }
 
 impl Shape {
@@ -92,7 +188,7 @@ impl Shape {
             Self::Date => LogicalType::Date,
             Self::Timestamp(digits) => LogicalType::Timestamp { digits },
             Self::Uuid => LogicalType::Uuid,
-            Self::Null | Self::Text => LogicalType::String,
+            Self::Null | Self::Text | Self::Object => LogicalType::String,
         }
     }
 }
@@ -100,11 +196,17 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ColumnSettings, Nested};
+    use rowfall_dialects::contract::TableName;
 
     fn inferred(records: &[&str]) -> String {
+        inferred_for(&Route::new("t", TableName::parse("t")), records)
+    }
+
+    fn inferred_for(route: &Route, records: &[&str]) -> String {
         let values: Vec<_> = records.iter().map(|r| r.as_bytes().to_vec()).collect();
         let text = |f: InferredField| format!("{} {}", f.name, f.logical);
-        infer(&values).into_iter().map(text).collect::<Vec<_>>().join(", ")
+        infer(&values, route).into_iter().map(text).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -122,5 +224,33 @@ mod tests {
         assert_eq!(inferred(&[r#"{"t":"2024-02-29T12:00:00.1234+02:00"}"#]), "t timestamp(6)");
         assert_eq!(inferred(&[r#"{"t":"2024-02-29T12:00:00"}"#]), "t string");
         assert_eq!(inferred(&["[1]", "x", r#"{"a":1}"#]), "a int64");
+    }
+
+    #[test]
+    fn flattened_objects_become_columns() {
+        let mut route = Route::new("t", TableName::parse("t"));
+        route.nested = Nested::Flatten;
+        let inferred = |route: &Route, records: &[&str]| inferred_for(route, records);
+        assert_eq!(
+            inferred(&route, &[r#"{"a":{"b":{"c":1},"d":[1]},"e":{}}"#, r#"{"a":null,"a_d":"x","f":{"g":true}}"#]),
+            "a_b_c int64, a_d string, e string, f_g bool"
+        );
+        assert_eq!(inferred(&route, &[r#"{"a":{"b":1}}"#, r#"{"a":5,"a_c":2}"#]), "a string, a_c int64");
+        assert_eq!(inferred(&route, &[r#"{"a":{"b":{"c":1}}}"#, r#"{"a":{"b":"x"}}"#]), "a_b string");
+        route.flatten.depth = 2;
+        assert_eq!(inferred(&route, &[r#"{"a":{"b":{"c":1}}}"#]), "a_b string");
+        let column = |name: &str, from: &str, nested| ColumnSettings {
+            from: from.to_owned(),
+            nested,
+            ..ColumnSettings::new(name)
+        };
+        route.columns = vec![column("a", "a", Some(Nested::Json)), column("x", "b.c.d", None)];
+        let record = r#"{"a":{"b":1},"b":{"c":{"d":1,"e":2},"f":3}}"#;
+        assert_eq!(inferred(&route, &[record]), "a string, b.c.d int64, b_f int64");
+        route.nested = Nested::Native;
+        assert_eq!(inferred(&route, &[record]), "a string, b.c.d int64");
+        route.columns = vec![column("p", "b", Some(Nested::Flatten))];
+        route.flatten.depth = 3;
+        assert_eq!(inferred(&route, &[record]), "a string, p_c_d int64, p_c_e int64, p_f int64");
     }
 }

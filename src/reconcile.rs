@@ -7,7 +7,7 @@ use rowfall_dialects::contract::{
     ColumnDefault, ColumnSpec, Connection, LogicalType, TableSchema, TableSpec, ValueType,
 };
 
-use crate::config::{ColumnSettings, Route};
+use crate::config::{ColumnSettings, Nested, Route};
 use crate::decode::Program;
 use crate::infer::infer;
 use crate::problem::Problem;
@@ -175,7 +175,7 @@ fn inferred_columns(
     values: &[Vec<u8>],
     notes: &mut Vec<String>,
 ) -> Result<Vec<ColumnSpec>, Problem> {
-    let fields = infer(values);
+    let fields = infer(values, route);
     if fields.is_empty() {
         return Err(Problem::new(
             "the table does not exist and the topic has no record to infer it from",
@@ -187,7 +187,7 @@ fn inferred_columns(
     }
     let mut columns = Vec::new();
     for field in fields {
-        let configured = route.columns.iter().find(|c| c.from == field.name);
+        let configured = route.columns.iter().find(|c| c.from == field.name && c.nested != Some(Nested::Flatten));
         if configured.is_some_and(|c| c.drop) {
             continue;
         }

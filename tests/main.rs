@@ -11,6 +11,7 @@ mod clickhouse_docs;
 mod clusters;
 mod configurations;
 mod conformance;
+mod edges;
 mod faults;
 mod front;
 mod moving;

@@ -9,8 +9,8 @@ use rowfall_dialects::contract::{
 };
 use rowfall_services::ClickHouse;
 
-use crate::load::Load;
 use crate::front::Front;
+use crate::load::Load;
 use crate::support::{self, ConfigFile, Rowfall, eventually};
 use crate::workload;
 

@@ -287,3 +287,46 @@ fn values_arrive_to_the_last_digit() {
     twice:  6
     ");
 }
+
+#[test]
+fn objects_are_flattened_and_numbers_count_what_their_unit_says() {
+    let services = support::services();
+    let name = support::unique("records");
+    support::create_topic(&services.kafka, &name, 1, &[]);
+    let records = [
+        r#"{"id":1,"customer":{"name":"a","address":{"city":"x","geo":{"lat":1.5}}},"tags":["t"],"raw":{"b":1}}"#,
+        r#"{"id":2,"customer":{"name":"b","address":null},"raw":{"b":2}}"#,
+        r#"{"id":3,"customer":null,"at":1700000000.25}"#,
+    ];
+    support::produce(&services.kafka, &name, 0, &records);
+    let settings = "{ nested: flatten, flatten: { depth: 3 }, columns: { raw: { nested: json }, town: { from: customer.address.city } } }";
+    assert_eq!(run(&support::topic_with(&services, &name, settings)).rows(), 3);
+    let rows = format!("SELECT * FROM {name} ORDER BY id FORMAT JSONEachRow");
+    assert_snapshot!(support::query(&services.clickhouse, &rows), @r#"
+    {"id":1,"customer_name":"a","town":"x","customer_address_geo":"{\"lat\":1.5}","tags":"[\"t\"]","raw":"{\"b\":1}","at":null}
+    {"id":2,"customer_name":"b","town":null,"customer_address_geo":null,"tags":null,"raw":"{\"b\":2}","at":null}
+    {"id":3,"customer_name":null,"town":null,"customer_address_geo":null,"tags":null,"raw":null,"at":1700000000.25}
+    "#);
+
+    // The same records into a table that is there.
+    support::query(&services.clickhouse, &format!("DROP TABLE {name}"));
+    support::query(
+        &services.clickhouse,
+        &format!(
+            "CREATE TABLE {name} (id UInt64, customer_name Nullable(String), customer_address JSON, \
+             at Nullable(DateTime64(3, 'UTC')), rest String) ENGINE = MergeTree ORDER BY id"
+        ),
+    );
+    let again = support::config_file(&format!(
+        "name: {name}_2\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {name}: {{ nested: flatten, \
+         unknown_fields: rest, \"null\": default, columns: {{ at: {{ unit: s }} }} }} }}\n",
+        services.kafka.brokers,
+        support::target(&services.clickhouse),
+    ));
+    assert_eq!(run(&again).rows(), 3);
+    assert_snapshot!(support::query(&services.clickhouse, &rows), @r#"
+    {"id":1,"customer_name":"a","customer_address":{"city":"x","geo":{"lat":1.5}},"at":null,"rest":"{\"tags\":[\"t\"],\"raw\":{\"b\":1}}"}
+    {"id":2,"customer_name":"b","customer_address":{},"at":null,"rest":"{\"raw\":{\"b\":2}}"}
+    {"id":3,"customer_name":null,"customer_address":{},"at":"2023-11-14 22:13:20.250","rest":"{}"}
+    "#);
+}

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use rowfall::config::{NullPolicy, Route, UnknownFields};
+use rowfall::config::Route;
 use rowfall::decode::{Decoder, Program};
 use rowfall_dialects::contract::{Block, Compression, Connection, TableName, Target};
 use rowfall_services::ClickHouse;
@@ -254,19 +254,10 @@ impl Kind {
 }
 
 /// Decodes the records by the table's program and writes them as one block.
-async fn write(connection: &Connection, name: &str, records: &[String]) {
+pub(crate) async fn write(connection: &Connection, name: &str, records: &[String]) {
     let name = TableName::parse(name);
     let table = connection.session.describe(&name).await.expect("described").expect("exists");
-    let route = Route {
-        topic: "t".to_owned(),
-        key: "t".to_owned(),
-        table: name,
-        create: false,
-        unknown_fields: UnknownFields::Error,
-        null: NullPolicy::Error,
-        columns: Vec::new(),
-        storage: rowfall_dialects::contract::Storage::default(),
-    };
+    let route = Route::new("t", name);
     let program = Program::compile(&Arc::new(table), &route);
     let program = Arc::new(program.unwrap_or_else(|refused| panic!("{refused:?}")));
     let mut columns = program.layout.empty_columns();

@@ -234,6 +234,13 @@ impl Marks {
         Self(marks)
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.0.truncate(rows);
+        while self.0.last() == Some(&(Mark::Value as u8)) {
+            self.0.pop();
+        }
+    }
+
     fn push(&mut self, row: usize, mark: Mark) {
         self.0.resize(row, Mark::Value as u8);
         self.0.push(mark as u8);
@@ -368,7 +375,7 @@ impl Column {
                 column.truncate(any.kinds.iter().filter(|k| **k == kind).count());
             }
         });
-        self.marks.0.truncate(rows);
+        self.marks.truncate(rows);
     }
 
     /// A column of some of the rows, in this order.
@@ -432,6 +439,13 @@ mod tests {
         column.push_mark(Mark::Absent);
         column.truncate(2);
         assert_eq!(column, before);
+        // The first mark at all, behind a row that holds a value.
+        column.truncate(1);
+        let unmarked = column.clone();
+        assert_eq!(unmarked.marks, Marks::default());
+        column.push_mark(Mark::Null);
+        column.truncate(1);
+        assert_eq!(column, unmarked);
     }
 
     #[test]

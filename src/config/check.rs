@@ -8,11 +8,15 @@ use url::Url;
 
 use super::error::{Place, Problem};
 use super::not_yet;
-use super::raw::{Raw, RawColumn, RawCompression, RawKafka, RawNull, RawTarget, RawTopic, RawUnknownFields};
+use super::raw::{
+    Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget, RawTopic, RawUnit,
+    RawUnknownFields,
+};
 use super::routes::{Routes, Rule, Topics};
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, KafkaSettings, NullPolicy, Overrides, Route, Settings, UnknownFields,
+    BatchLimits, ColumnSettings, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route, Settings, Unit,
+    UnknownFields,
 };
 use super::tree::{Node, dotted};
 use super::typed::listed;
@@ -287,6 +291,8 @@ impl Checker<'_> {
             RawNull::Error => NullPolicy::Error,
             RawNull::Default => NullPolicy::Default,
         };
+        let flatten = self.flatten(&topic, raw.flatten);
+        let nested = raw.nested.into();
         let columns = raw.columns.0.into_iter().map(|(name, column)| self.column(&topic, name, column)).collect();
         let storage = Storage {
             engine: raw.clickhouse.engine,
@@ -301,7 +307,22 @@ impl Checker<'_> {
             comment: raw.clickhouse.comment,
             cluster: raw.clickhouse.cluster,
         };
-        Route { key: topic.clone(), topic, table, create: raw.create, unknown_fields, null, columns, storage }
+        let key = topic.clone();
+        Route { key, topic, table, create: raw.create, unknown_fields, null, nested, flatten, columns, storage }
+    }
+
+    fn flatten(&mut self, topic: &str, RawFlatten { separator, depth }: RawFlatten) -> Flatten {
+        if separator.is_empty() {
+            let path = ["topics", topic, "flatten", "separator"];
+            let help = "without one a column's name would not say which field it is: write `_`";
+            self.refuse(&path, format!("`{}` is empty", dotted(&path)), help);
+        }
+        if !(2..=64).contains(&depth) {
+            let path = ["topics", topic, "flatten", "depth"];
+            let help = "it counts the names in a column's name: `a_b_c` has 3";
+            self.refuse(&path, format!("`{}` must be from 2 to 64", dotted(&path)), help);
+        }
+        Flatten { separator, depth }
     }
 
     fn column(&mut self, topic: &str, name: String, raw: RawColumn) -> ColumnSettings {
@@ -333,6 +354,30 @@ impl Checker<'_> {
             default,
             drop: raw.drop,
             storage: ColumnStorage { codec: raw.codec, comment: raw.comment, ttl: raw.ttl },
+            nested: raw.nested.map(Into::into),
+            unit: raw.unit.map(Into::into),
+        }
+    }
+}
+
+impl From<RawNested> for Nested {
+    fn from(raw: RawNested) -> Self {
+        match raw {
+            RawNested::Native => Self::Native,
+            RawNested::Json => Self::Json,
+            RawNested::Flatten => Self::Flatten,
+        }
+    }
+}
+
+impl From<RawUnit> for Unit {
+    fn from(raw: RawUnit) -> Self {
+        match raw {
+            RawUnit::S => Self::Seconds,
+            RawUnit::Ms => Self::Milliseconds,
+            RawUnit::Us => Self::Microseconds,
+            RawUnit::Ns => Self::Nanoseconds,
+            RawUnit::Days => Self::Days,
         }
     }
 }

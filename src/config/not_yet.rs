@@ -4,7 +4,7 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 10] = [
     "registry",
     "http",
     "errors.dead_letter_topic",
@@ -15,7 +15,6 @@ pub(super) const KEYS: [&str; 11] = [
     "topics.*.deletes",
     "topics.*.absent",
     "topics.*.metadata",
-    "topics.*.columns.*.nested",
 ];
 
 /// Words that a key which is there already will take.

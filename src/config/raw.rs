@@ -180,6 +180,10 @@ pub(super) struct RawTopic {
     pub(super) unknown_fields: RawUnknownFields,
     /// What to do where a column that cannot be null gets null, or has no DEFAULT and its field is lacking.
     pub(super) null: RawNull,
+    /// What becomes of objects and arrays. A column's own `nested` goes before it.
+    pub(super) nested: RawNested,
+    /// How `nested: flatten` names columns.
+    pub(super) flatten: RawFlatten,
     /// Settings of single columns, by the column's name in the table. Short form: `amount: decimal(18,2)` for
     /// `amount: { type: decimal(18,2) }`.
     pub(super) columns: Ordered<RawColumn>,
@@ -199,6 +203,8 @@ impl Default for RawTopic {
             evolve: Evolve::default(),
             unknown_fields: RawUnknownFields::default(),
             null: RawNull::default(),
+            nested: RawNested::default(),
+            flatten: RawFlatten::default(),
             columns: Ordered::default(),
             clickhouse: RawClickhouse::default(),
         }
@@ -277,11 +283,55 @@ pub(super) enum RawNull {
     Default,
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawNested {
+    /// What the column's type makes of it: a list, map, struct or JSON column takes it as such, a string as JSON text.
+    #[default]
+    Native,
+    /// JSON text, in a string or JSON column.
+    Json,
+    /// An object's fields go into columns of their own: `a: { b: 1 }` into `a_b`. Arrays as `native`.
+    Flatten,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ separator: _, depth: 3 }`")]
+pub(super) struct RawFlatten {
+    /// Stands between the names of an object and of its field.
+    pub(super) separator: String,
+    /// Names in a column's name at most; from 2 to 64. An object further in goes into the last one's column as JSON text.
+    #[schemars(range(min = 2, max = 64))]
+    pub(super) depth: usize,
+}
+
+impl Default for RawFlatten {
+    fn default() -> Self {
+        Self { separator: "_".to_owned(), depth: 10 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawUnit {
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
+    /// Days; for dates.
+    Days,
+}
+
 #[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a type such as `decimal(18,2)` or a map such as `{ from: amt }`")]
 #[schemars(extend("type" = ["object", "string", "null"]))]
 pub(super) struct RawColumn {
-    /// The field's name in the record. Default: the column's name.
+    /// The field's name in the record, or the way to it through objects: `from: customer.name`. Default: the column's
+    /// name.
     pub(super) from: Option<String>,
     /// The type of a column that rowfall creates: `bool`, `int8` … `int256`, `uint8` … `uint256`, `float32`, `float64`,
     /// `decimal(digits,scale)`, `string`, `uuid`, `date`, `time(digits)`, `timestamp(digits)`, `json`, `ipv4`, `ipv6`,
@@ -303,6 +353,11 @@ pub(super) struct RawColumn {
     pub(super) comment: Option<String>,
     /// TTL of a column that rowfall creates, an expression. ClickHouse only.
     pub(super) ttl: Option<String>,
+    /// What becomes of objects and arrays in this field. Default: as the topic's `nested` says.
+    pub(super) nested: Option<RawNested>,
+    /// What a number, or digits in a string, count that stand for a date or timestamp, since 1970-01-01T00:00:00Z.
+    /// Default: units of the column's own last digit.
+    pub(super) unit: Option<RawUnit>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]

@@ -151,6 +151,9 @@ fn text(schema: &Value, key: &str) -> String {
 
 /// The words that an enum takes, with their meanings.
 fn words(schema: &Value) -> Vec<(String, String)> {
+    if let Some(some) = schema["anyOf"].get(0) {
+        return words(some);
+    }
     let of = |schema: &Value| (text(schema, "const"), text(schema, "description"));
     schema["oneOf"].as_array().map_or_else(Vec::new, |all| all.iter().map(of).collect())
 }

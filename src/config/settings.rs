@@ -122,10 +122,68 @@ pub struct Route {
     pub unknown_fields: UnknownFields,
     /// What to do with null, or nothing, for a column that takes neither.
     pub null: NullPolicy,
+    /// What becomes of objects and arrays, where a column does not say it itself.
+    pub nested: Nested,
+    /// How objects are flattened.
+    pub flatten: Flatten,
     /// What the file says about single columns, in the file's order; each column once.
     pub columns: Vec<ColumnSettings>,
     /// How the database should keep a table that rowfall creates.
     pub storage: Storage,
+}
+
+impl Route {
+    /// This topic into this table, all else as it is where the file says nothing, but that no table is created.
+    #[must_use]
+    pub fn new(topic: &str, table: TableName) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: topic.to_owned(),
+            table,
+            create: false,
+            unknown_fields: UnknownFields::Error,
+            null: NullPolicy::Error,
+            nested: Nested::Native,
+            flatten: Flatten { separator: "_".to_owned(), depth: 10 },
+            columns: Vec::new(),
+            storage: Storage::default(),
+        }
+    }
+}
+
+/// What becomes of an object or an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nested {
+    /// What the column's type makes of it.
+    Native,
+    /// JSON text.
+    Json,
+    /// Of an object's fields, columns of their own.
+    Flatten,
+}
+
+/// How objects are flattened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flatten {
+    /// Between the names of an object and of its field; not empty.
+    pub separator: String,
+    /// Names in a column's name at most; at least 2.
+    pub depth: usize,
+}
+
+/// What a number counts that stands for a date or an instant, since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Days.
+    Days,
 }
 
 /// What to do with a field for which the table has no column.
@@ -153,7 +211,7 @@ pub enum NullPolicy {
 pub struct ColumnSettings {
     /// The column's name in the table.
     pub name: String,
-    /// The field's name in the record.
+    /// The field's name in the record, or the way to it with dots between the steps.
     pub from: String,
     /// A logical type's text or the database's own type; unchecked, as only the dialect knows its types.
     pub type_text: Option<String>,
@@ -165,4 +223,26 @@ pub struct ColumnSettings {
     pub drop: bool,
     /// How the database should keep a column that rowfall creates.
     pub storage: ColumnStorage,
+    /// What becomes of objects and arrays; as the route says where absent.
+    pub nested: Option<Nested>,
+    /// For dates and timestamps: what a number counts.
+    pub unit: Option<Unit>,
+}
+
+impl ColumnSettings {
+    /// Of a column of which the file says nothing but its name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            from: name.to_owned(),
+            type_text: None,
+            nullable: None,
+            default: None,
+            drop: false,
+            storage: ColumnStorage::default(),
+            nested: None,
+            unit: None,
+        }
+    }
 }

@@ -83,25 +83,14 @@ fn the_example_of_the_reference_loads() {
         type_text: type_text.map(str::to_owned),
         nullable,
         drop,
+        nested: None,
+        unit: None,
     };
     let expected = [
+        Route { create: true, ..Route::new("customers", TableName { schema: None, name: "customers".to_owned() }) },
         Route {
-            topic: "customers".to_owned(),
-            key: "customers".to_owned(),
-            table: TableName { schema: None, name: "customers".to_owned() },
-            create: true,
-            unknown_fields: UnknownFields::Error,
-            null: NullPolicy::Error,
-            columns: Vec::new(),
-            storage: Storage::default(),
-        },
-        Route {
-            topic: "shop.orders".to_owned(),
-            key: "shop.orders".to_owned(),
-            table: TableName { schema: None, name: "orders".to_owned() },
             create: true,
             unknown_fields: UnknownFields::Ignore,
-            null: NullPolicy::Error,
             columns: vec![
                 column("id", "id", Some("int64"), None, false),
                 column("amount", "amt", Some("decimal(18,2)"), Some(false), false),
@@ -113,6 +102,7 @@ fn the_example_of_the_reference_loads() {
                 settings: [("index_granularity".to_owned(), "8192".to_owned())].into(),
                 ..Storage::default()
             },
+            ..Route::new("shop.orders", TableName { schema: None, name: "orders".to_owned() })
         },
     ];
     for route in expected {

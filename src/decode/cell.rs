@@ -6,6 +6,7 @@ use rowfall_dialects::contract::{Column, LogicalType, Mark, Values};
 
 use super::program::ValueRule;
 use super::{decimal, time};
+use crate::config::Unit;
 
 /// A column that awaits the value of the next row.
 pub(super) struct Cell<'a> {
@@ -34,6 +35,12 @@ pub(super) enum Misfit {
     Part(String),
     /// The text is longer than the column's values.
     Length,
+    /// A number for a timestamp that counts no ticks of it, and no unit is configured.
+    Ticks,
+    /// A number for a date, and no unit is configured.
+    TimeNumber,
+    /// The value has something that the column does not hold; what.
+    Unheld(&'static str),
     /// The value's own text is needed to write it exactly: read the record again with it.
     NeedsText,
 }
@@ -72,7 +79,8 @@ impl Cell<'_> {
                     Ok(())
                 }
                 Values::Float64(_) | Values::Text(_) => Err(Misfit::NeedsText),
-                _ if self.rule.takes_no_number() => Err(Misfit::Kind(NUMBER)),
+                _ if self.rule.takes_no_number() => Err(self.rule.no_number()),
+                _ if self.rule.counts_time() => Err(Misfit::NeedsText),
                 _ if self.rule.needs_text() => Err(Misfit::NeedsText),
                 _ => Err(Misfit::Range),
             },
@@ -102,7 +110,20 @@ impl Cell<'_> {
                 v.push(value as f64);
                 Ok(())
             }
-            (LogicalType::Timestamp { .. } | LogicalType::Time { .. }, Values::Int64(v)) => {
+            (LogicalType::Timestamp { digits }, Values::Int64(v)) => {
+                let ticks = match self.rule.unit {
+                    None => Some(value),
+                    // Elsewhere the digits are moved, not a number that may overflow or leave a rest.
+                    Some(unit) => unit
+                        .digits()
+                        .and_then(|counted| digits.checked_sub(counted))
+                        .and_then(|more| value.checked_mul(10_i64.pow(more.into()))),
+                };
+                let ticks = ticks.filter(|ticks| in_range(self.rule, *ticks).is_ok()).ok_or(Misfit::NeedsText)?;
+                v.push(ticks);
+                Ok(())
+            }
+            (LogicalType::Time { .. }, Values::Int64(v)) => {
                 in_range(self.rule, value)?;
                 v.push(value);
                 Ok(())
@@ -116,7 +137,7 @@ impl Cell<'_> {
                 v.push(known.number);
                 Ok(())
             }
-            _ if self.rule.takes_no_number() => Err(Misfit::Kind(NUMBER)),
+            _ if self.rule.takes_no_number() => Err(self.rule.no_number()),
             _ => Err(Misfit::NeedsText),
         }
     }
@@ -127,6 +148,7 @@ impl Cell<'_> {
                 v.push(value);
                 Ok(())
             }
+            _ if self.rule.takes_no_number() && self.rule.counts_time() => Err(Misfit::TimeNumber),
             _ if self.rule.takes_no_number() || self.rule.logical == LogicalType::Bool => Err(Misfit::Kind(FRACTION)),
             // Whether 1.0, 1e3 or 18446744073709551615.0 is an integer of the column is seen in its digits.
             _ => Err(Misfit::NeedsText),
@@ -144,7 +166,8 @@ impl Cell<'_> {
                 let number = text.parse().map_err(|_| Misfit::Unknown)?;
                 self.signed(number)
             }
-            _ if self.rule.takes_no_number() => Err(Misfit::Kind(NUMBER)),
+            _ if self.rule.takes_no_number() => Err(self.rule.no_number()),
+            (LogicalType::Timestamp { .. } | LogicalType::Date, _) => self.time_number(text),
             _ => self.digits(text),
         }
     }
@@ -185,6 +208,11 @@ impl Cell<'_> {
                 values.push(address.octets());
                 Ok(())
             }
+            (LogicalType::Timestamp { .. } | LogicalType::Date, _)
+                if self.rule.unit.is_some() && decimal::parse(text, 0, 0) != Err(decimal::DecimalError::Syntax) =>
+            {
+                self.time_number(text)
+            }
             (LogicalType::Timestamp { digits }, Values::Int64(values)) => {
                 let ticks = time::parse_timestamp(text, *digits, &self.rule.zone)
                     .map_err(|e| misfit_of_time(e, "an ISO 8601 time, `2024-02-29T12:34:56.789Z`"))?;
@@ -219,6 +247,40 @@ impl Cell<'_> {
         Ok(())
     }
 
+    /// A number for a date or a timestamp, as it was written: a count of the rule's unit, or of the column's own ticks.
+    fn time_number(self, text: &str) -> Result<(), Misfit> {
+        let Self { rule, column } = self;
+        let refused = |misfit: Misfit| if rule.unit.is_none() { Misfit::Ticks } else { misfit };
+        let moved = match (&rule.logical, rule.unit.and_then(Unit::digits)) {
+            (LogicalType::Timestamp { digits }, Some(counted)) => i16::from(*digits) - i16::from(counted),
+            _ => 0,
+        };
+        let number = decimal::parse(text, 78, moved).map_err(|error| refused(misfit_of_decimal(error)))?;
+        let number =
+            number.signed().and_then(|number| i128::try_from(number).ok()).ok_or(Misfit::Range).map_err(refused)?;
+        match &mut column.values {
+            Values::Int64(values) => {
+                let ticks = i64::try_from(number).map_err(|_| refused(Misfit::Range))?;
+                in_range(rule, ticks).map_err(refused)?;
+                values.push(ticks);
+            }
+            Values::Int32(values) => {
+                let a_day = match rule.unit.and_then(Unit::digits) {
+                    None => 1,
+                    Some(digits) => 86_400 * 10_i128.pow(digits.into()),
+                };
+                if number % a_day != 0 {
+                    return Err(Misfit::Unheld("a time of day"));
+                }
+                let days = i32::try_from(number / a_day).map_err(|_| Misfit::Range)?;
+                in_range(rule, days.into())?;
+                values.push(days);
+            }
+            _ => return Err(Misfit::Kind(NUMBER)),
+        }
+        Ok(())
+    }
+
     fn digits(self, text: &str) -> Result<(), Misfit> {
         let (precision, scale) = match (&self.rule.logical, &mut self.column.values) {
             (_, Values::Float64(v)) => {
@@ -229,15 +291,11 @@ impl Cell<'_> {
                 v.push(parse_float(text, f32::is_infinite)?);
                 return Ok(());
             }
-            (LogicalType::Decimal { precision, scale }, _) => (*precision, *scale),
+            (LogicalType::Decimal { precision, scale }, _) => (*precision, (*scale).into()),
             // Enough for every integer of 256 bits; the conversion below finds what is beyond the column.
             _ => (78, 0),
         };
-        let number = decimal::parse(text, precision, scale).map_err(|e| match e {
-            decimal::DecimalError::Syntax => Misfit::Form("a number"),
-            decimal::DecimalError::TooPrecise => Misfit::Precision,
-            decimal::DecimalError::TooLarge => Misfit::Range,
-        })?;
+        let number = decimal::parse(text, precision, scale).map_err(misfit_of_decimal)?;
         if let LogicalType::UInt256 = self.rule.logical {
             let Values::Int256(v) = &mut self.column.values else { return Err(Misfit::Kind(NUMBER)) };
             v.push(number.unsigned().ok_or(Misfit::Range)?.to_le_bytes());
@@ -257,16 +315,13 @@ impl ValueRule {
         use LogicalType as T;
         matches!(
             self.logical,
-            T::Uuid
-                | T::Date
-                | T::FixedString { .. }
-                | T::Ipv4
-                | T::Ipv6
-                | T::Json
-                | T::List(_)
-                | T::Map(_)
-                | T::Struct(_)
-        )
+            T::Uuid | T::FixedString { .. } | T::Ipv4 | T::Ipv6 | T::Json | T::List(_) | T::Map(_) | T::Struct(_)
+        ) || self.logical == T::Date && self.unit.is_none()
+    }
+
+    /// Why such a type takes none.
+    fn no_number(&self) -> Misfit {
+        if self.counts_time() { Misfit::TimeNumber } else { Misfit::Kind(NUMBER) }
     }
 }
 
@@ -318,10 +373,32 @@ fn in_range(rule: &ValueRule, value: i64) -> Result<(), Misfit> {
     }
 }
 
+impl Unit {
+    /// It is 10^−this seconds; none for days.
+    fn digits(self) -> Option<u8> {
+        match self {
+            Self::Seconds => Some(0),
+            Self::Milliseconds => Some(3),
+            Self::Microseconds => Some(6),
+            Self::Nanoseconds => Some(9),
+            Self::Days => None,
+        }
+    }
+}
+
+fn misfit_of_decimal(error: decimal::DecimalError) -> Misfit {
+    match error {
+        decimal::DecimalError::Syntax => Misfit::Form("a number"),
+        decimal::DecimalError::TooPrecise => Misfit::Precision,
+        decimal::DecimalError::TooLarge => Misfit::Range,
+    }
+}
+
 fn misfit_of_time(error: time::TimeError, form: &'static str) -> Misfit {
     match error {
         time::TimeError::Syntax => Misfit::Form(form),
         time::TimeError::TooPrecise => Misfit::Precision,
         time::TimeError::OutOfRange => Misfit::Range,
+        time::TimeError::Unheld(what) => Misfit::Unheld(what),
     }
 }

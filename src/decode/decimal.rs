@@ -39,7 +39,7 @@ impl Integer {
 
 /// Reads `[+-]digits[.digits][e[+-]digits]` as an integer count of 10^−`scale` with at most `precision` digits, exactly or
 /// not at all.
-pub(crate) fn parse(text: &str, precision: u8, scale: u8) -> Result<Integer, DecimalError> {
+pub(crate) fn parse(text: &str, precision: u8, scale: i16) -> Result<Integer, DecimalError> {
     let bytes = text.as_bytes();
     let (negative, bytes) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -85,8 +85,8 @@ fn parse_exponent(bytes: &[u8]) -> Result<i64, DecimalError> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(DecimalError::Syntax);
     }
-    // Beyond ±10⁶ only the sign matters: any digit is then too large or too precise.
-    let magnitude = digits.parse::<i64>().unwrap_or(1_000_000).min(1_000_000);
+    // Beyond what a text's length can make up for only the sign matters: any digit is then too large or too precise.
+    let magnitude = digits.parse::<i64>().unwrap_or(1 << 60).min(1 << 60);
     Ok(if text.starts_with('-') { -magnitude } else { magnitude })
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn ok(text: &str, precision: u8, scale: u8) -> String {
+    fn ok(text: &str, precision: u8, scale: i16) -> String {
         let signed = |v: Integer| v.signed().map_or_else(|| v.magnitude.to_string(), |v| v.to_string());
         parse(text, precision, scale).map_or_else(|e| format!("{e:?}"), signed)
     }
@@ -148,6 +148,13 @@ mod tests {
         assert_eq!(ok("99.99", 4, 2), "9999");
         assert_eq!(ok("100.00", 4, 2), "TooLarge");
         assert_eq!(ok("0000000000000000000000000.1", 1, 1), "1");
+        assert_eq!(ok("1700000000000", 19, -3), "1700000000");
+        assert_eq!(ok("1700000000001", 19, -3), "TooPrecise");
+        assert_eq!(ok("1", 19, -9), "TooPrecise");
+        assert_eq!(ok("0", 19, -9), "0");
+        let far = format!("0.{}1", "0".repeat(1_999_999));
+        assert_eq!(ok(&format!("{far}e2000000"), 9, 0), "1");
+        assert_eq!(ok(&format!("{far}e3000000"), 9, 0), "TooLarge");
         let nines = "9".repeat(76);
         assert_eq!(ok(&nines, 76, 0), nines);
         assert_eq!(ok(&format!("-{nines}"), 76, 0), format!("-{nines}"));
@@ -162,10 +169,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_unscaled_value_comes_back(value in any::<i128>(), scale in 0u8..=38) {
+        fn any_unscaled_value_comes_back(value in any::<i128>(), scale in 0i16..=38) {
             let digits = value.unsigned_abs().to_string();
-            let padded = format!("{digits:0>width$}", width = usize::from(scale) + 1);
-            let (whole, fraction) = padded.split_at(padded.len() - usize::from(scale));
+            let padded = format!("{digits:0>width$}", width = usize::from(scale.unsigned_abs()) + 1);
+            let (whole, fraction) = padded.split_at(padded.len() - usize::from(scale.unsigned_abs()));
             let text = format!("{}{whole}.{fraction}0", if value < 0 { "-" } else { "" });
             prop_assert_eq!(parse(&text, 76, scale).map(Integer::signed), Ok(Some(I256::from(value))));
         }

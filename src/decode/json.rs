@@ -14,8 +14,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::BadRecord;
 use super::cell::{Cell, Misfit};
+use super::failure::Failure;
+use super::fields::{Field, Object};
 use super::nested;
-use super::program::{COMPUTED, ColumnRule, Program, Unknown};
+use super::program::{ColumnRule, Program, Unknown};
 
 /// Runs a [`Program`] over JSON records. One per worker.
 #[derive(Debug)]
@@ -28,6 +30,11 @@ pub struct Decoder {
     all: Box<[bool]>,
     /// The fields of the record that have no column, where they are collected: members of an object, being written.
     rest: String,
+    /// Per object of the program: the attempt that met it last.
+    met: Box<[u64]>,
+    attempt: u64,
+    /// Objects of the program that are null in the record.
+    nulls: Vec<usize>,
 }
 
 impl Decoder {
@@ -37,7 +44,8 @@ impl Decoder {
         let needs_text = |c: &ColumnRule| c.value.needs_text();
         let by_text = program.columns.iter().map(needs_text).collect();
         let all = vec![true; program.columns.len()].into();
-        Self { program, by_text, all, rest: String::new() }
+        let met = vec![0; program.objects.len()].into();
+        Self { program, by_text, all, rest: String::new(), met, attempt: 0, nulls: Vec::new() }
     }
 
     /// The program that it runs.
@@ -62,15 +70,40 @@ impl Decoder {
             reason: format!("the value is not UTF-8 (byte {})", e.valid_up_to()),
             hint: "see whether the topic's values are JSON: `value:` names the format".to_owned(),
         })?;
+        if is_too_deep(payload) {
+            return Err(BadRecord {
+                field: None,
+                column: None,
+                reason: format!("objects and arrays lie more than {MAX_DEPTH} deep in each other"),
+                hint: "mend the producer: nobody means this".to_owned(),
+            });
+        }
+        if let Some(byte) = wrong_escape(payload) {
+            return Err(Failure::Syntax(format!("the value is not JSON (byte {byte})")).describe(&self.program));
+        }
         let mut all_by_text = false;
         loop {
             let by_text = if all_by_text { &*self.all } else { &*self.by_text };
-            let mut run =
-                Run { program: &self.program, text, by_text, columns, row, rest: &mut self.rest, failure: None };
+            self.attempt += 1;
+            let mut run = Run {
+                program: &self.program,
+                text,
+                by_text,
+                all_by_text,
+                columns,
+                row,
+                filled: 0,
+                rest: &mut self.rest,
+                met: &mut self.met,
+                attempt: self.attempt,
+                nulls: &mut self.nulls,
+                failure: None,
+            };
             run.rest.clear();
-            let failure = match B::run(text, &mut run) {
-                Ok(filled) if filled == self.program.columns.len() => return Ok(()),
-                Ok(_) => match run.fill_absent() {
+            run.nulls.clear();
+            let failure = match B::run(text, &mut run, 0) {
+                Ok(()) if run.filled == self.program.columns.len() => return Ok(()),
+                Ok(()) => match run.fill_absent() {
                     Ok(()) => return Ok(()),
                     Err(failure) => failure,
                 },
@@ -91,8 +124,9 @@ impl Decoder {
 
 /// What a JSON library has to offer to the seed.
 pub(super) trait Backend: Sized {
-    /// Runs over the whole text; the number of columns that were filled, or what is wrong with the syntax.
-    fn run(text: &str, run: &mut Run<'_>) -> Result<usize, String>;
+    /// Runs over the whole text, which is the program's object of this index. What is wrong with the syntax, if anything
+    /// is: the run's failure goes before it.
+    fn run(text: &str, run: &mut Run<'_>, object: usize) -> Result<(), String>;
 
     /// The next value as it is written, without white space around it.
     fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error>;
@@ -110,17 +144,64 @@ pub(super) trait Backend: Sized {
     fn each_member(raw: &str, take: &mut dyn FnMut(&str, &str) -> Result<(), Misfit>) -> Result<(), Misfit>;
 }
 
+/// Objects and arrays inside each other beyond which a value is not read: JSON libraries spend stack on each. ClickHouse
+/// reads as many.
+const MAX_DEPTH: usize = 1000;
+
+/// Whether objects and arrays lie more than [`MAX_DEPTH`] deep in each other.
+#[inline]
+pub(crate) fn is_too_deep(json: &[u8]) -> bool {
+    // Nearly every value has fewer of them in all.
+    json.iter().filter(|byte| **byte | 0x20 == b'{').count() > MAX_DEPTH && depth(json) > MAX_DEPTH
+}
+
+/// Where a backslash stands before what JSON gives no meaning to. sonic-rs does not look into strings that it reads over
+/// or hands out as they are written, and the database would refuse the whole batch for one.
+#[inline]
+fn wrong_escape(json: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = json[from..].iter().position(|byte| *byte == b'\\').map(|at| from + at) {
+        from = match json[at + 1..] {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at + 2,
+            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => at + 6,
+            _ => return Some(at),
+        };
+    }
+    None
+}
+
+#[cold]
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 const JSON: Misfit = Misfit::Form("JSON");
 
-struct Sonic;
+/// The parser of every run.
+pub(super) struct Sonic;
 
 impl Backend for Sonic {
-    fn run(text: &str, run: &mut Run<'_>) -> Result<usize, String> {
+    fn run(text: &str, run: &mut Run<'_>, object: usize) -> Result<(), String> {
         let mut deserializer = sonic_rs::Deserializer::from_str(text);
-        let result = Record::<Self>(run, PhantomData).deserialize(&mut deserializer);
+        let result = Whole::<Self>(run, object, PhantomData).deserialize(&mut deserializer);
         // The library's own text quotes the record, which a message must not.
         let place = |e: &sonic_rs::Error| format!("the value is not JSON (byte {})", e.offset());
-        result.and_then(|filled| deserializer.end().map(|()| filled)).map_err(|e| place(&e))
+        result.and_then(|()| deserializer.end()).map_err(|e| place(&e))
     }
 
     fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
@@ -155,29 +236,42 @@ pub(super) struct Run<'a> {
     program: &'a Program,
     text: &'a str,
     by_text: &'a [bool],
+    all_by_text: bool,
     columns: &'a mut [Column],
     row: usize,
+    /// Columns that have their value.
+    filled: usize,
     rest: &'a mut String,
+    met: &'a mut [u64],
+    attempt: u64,
+    nulls: &'a mut Vec<usize>,
     failure: Option<Failure>,
-}
-
-enum Failure {
-    Syntax(String),
-    NotAnObject(&'static str),
-    Unknown(String),
-    Duplicate(usize),
-    Absent(usize),
-    Misfit(usize, Misfit),
 }
 
 impl Run<'_> {
     fn fill_absent(&mut self) -> Result<(), Failure> {
+        while let Some(object) = self.nulls.pop() {
+            for column in &self.program.objects[object].below {
+                if self.columns[*column].len() == self.row {
+                    self.put_null(*column).map_err(|misfit| Failure::Misfit(*column, misfit))?;
+                }
+            }
+        }
         for (index, column) in self.columns.iter_mut().enumerate() {
             if column.len() == self.row {
                 let mark = self.program.columns[index].when_absent.ok_or(Failure::Absent(index))?;
                 column.push_mark(mark);
             }
         }
+        Ok(())
+    }
+
+    /// Counts the object as met, which a record may have once.
+    fn meet(&mut self, object: usize) -> Result<(), Failure> {
+        if self.met[object] == self.attempt {
+            return Err(Failure::Twice(object));
+        }
+        self.met[object] = self.attempt;
         Ok(())
     }
 
@@ -196,16 +290,22 @@ impl Run<'_> {
 
     #[inline]
     fn null<E: serde::de::Error>(&mut self, column: usize) -> Result<(), E> {
-        if self.program.columns[column].null_is_absent {
-            self.columns[column].push_mark(Mark::Absent);
+        self.put_null(column).map_err(|misfit| self.fail(Failure::Misfit(column, misfit)))
+    }
+
+    fn put_null(&mut self, column: usize) -> Result<(), Misfit> {
+        let rule = &self.program.columns[column];
+        let column = &mut self.columns[column];
+        if rule.null_is_absent {
+            column.push_mark(Mark::Absent);
             return Ok(());
         }
         // A variant has a null of its own, which is no mark.
-        if let Values::Variant(variant) = &mut self.columns[column].values {
+        if let Values::Variant(variant) = &mut column.values {
             variant.kinds.push(Variant::NULL);
             return Ok(());
         }
-        self.put(column, |cell| cell.null())
+        Cell { rule: &rule.value, column }.null()
     }
 
     #[inline]
@@ -219,53 +319,36 @@ impl Run<'_> {
     }
 }
 
-/// The record's object. Yields how many columns it filled.
-struct Record<'r, 'a, B>(&'r mut Run<'a>, PhantomData<B>);
+/// One of the program's objects as a whole text: the record, or one inside it.
+struct Whole<'r, 'a, B>(&'r mut Run<'a>, usize, PhantomData<B>);
 
-impl<'de, B: Backend> DeserializeSeed<'de> for Record<'_, '_, B> {
-    type Value = usize;
+impl<'de, B: Backend> DeserializeSeed<'de> for Whole<'_, '_, B> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 macro_rules! not_an_object {
     ($($visit:ident($type:ty) $what:literal)*) => {$(
-        fn $visit<E: serde::de::Error>(self, _: $type) -> Result<usize, E> {
+        fn $visit<E: serde::de::Error>(self, _: $type) -> Result<(), E> {
             Err(self.0.fail(Failure::NotAnObject($what)))
         }
     )*};
 }
 
-impl<'de, B: Backend> Visitor<'de> for Record<'_, '_, B> {
-    type Value = usize;
+impl<'de, B: Backend> Visitor<'de> for Whole<'_, '_, B> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<usize, M::Error> {
-        let run = self.0;
-        let (mut expected, mut filled) = (0, 0);
-        while let Some(field) = map.next_key_seed(Key { run, expected })? {
-            let Some(field) = field else {
-                map.next_value_seed(Rest::<B>(run, PhantomData))?;
-                continue;
-            };
-            expected = field + 1;
-            match run.program.fields[field].column {
-                None => _ = map.next_value::<IgnoredAny>()?,
-                Some(column) if run.columns[column].len() > run.row => {
-                    return Err(run.fail(Failure::Duplicate(column)));
-                }
-                Some(column) => {
-                    map.next_value_seed(Value::<B>(run, column, PhantomData))?;
-                    filled += 1;
-                }
-            }
-        }
-        if let Unknown::Collected(column) = run.program.unknown {
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<(), M::Error> {
+        let Self(run, object, _) = self;
+        put_fields::<B, M>(run, object, map)?;
+        if let (0, Unknown::Collected(column)) = (object, run.program.unknown) {
             let json = if run.rest.is_empty() {
                 "{}"
             } else {
@@ -274,9 +357,9 @@ impl<'de, B: Backend> Visitor<'de> for Record<'_, '_, B> {
             };
             let cell = Cell { rule: &run.program.columns[column].value, column: &mut run.columns[column] };
             cell.nested(json, "an object").map_err(|misfit| run.fail(Failure::Misfit(column, misfit)))?;
-            filled += 1;
+            run.filled += 1;
         }
-        Ok(filled)
+        Ok(())
     }
 
     not_an_object! {
@@ -287,22 +370,54 @@ impl<'de, B: Backend> Visitor<'de> for Record<'_, '_, B> {
         visit_str(&str) "a string"
     }
 
-    fn visit_unit<E: serde::de::Error>(self) -> Result<usize, E> {
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
         Err(self.0.fail(Failure::NotAnObject("null")))
     }
 
-    fn visit_seq<S: SeqAccess<'de>>(self, _: S) -> Result<usize, S::Error> {
+    fn visit_seq<S: SeqAccess<'de>>(self, _: S) -> Result<(), S::Error> {
         Err(self.0.fail(Failure::NotAnObject("an array")))
     }
 }
 
-/// A field's name, to its index in the program; `None` for one that is read over.
-struct Key<'r, 'a> {
+/// The fields of an object, each where the program says.
+#[inline]
+fn put_fields<'de, B: Backend, M: MapAccess<'de>>(
+    run: &mut Run<'_>,
+    object: usize,
+    mut map: M,
+) -> Result<(), M::Error> {
+    let known = &run.program.objects[object];
+    let mut expected = 0;
+    while let Some(field) = map.next_key_seed(Key { run, known, expected })? {
+        let Some(field) = field else {
+            map.next_value_seed(Rest::<B>(run, PhantomData))?;
+            continue;
+        };
+        expected = field + 1;
+        let field = &known.fields[field];
+        match (field.column, field.object) {
+            (None, None) => _ = map.next_value::<IgnoredAny>()?,
+            (Some(column), None) if run.columns[column].len() > run.row => {
+                return Err(run.fail(Failure::Duplicate(column)));
+            }
+            (Some(column), None) => {
+                map.next_value_seed(Value::<B>(run, column, PhantomData))?;
+                run.filled += 1;
+            }
+            (_, Some(inner)) => map.next_value_seed(Inner::<B>(run, field, inner, PhantomData))?,
+        }
+    }
+    Ok(())
+}
+
+/// A field's name, to its index in the object; `None` for one that is not known.
+struct Key<'r, 'a, 'o> {
     run: &'r mut Run<'a>,
+    known: &'o Object,
     expected: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
     type Value = Option<usize>;
 
     #[inline]
@@ -311,7 +426,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
     }
 }
 
-impl Visitor<'_> for Key<'_, '_> {
+impl Visitor<'_> for Key<'_, '_, '_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -320,16 +435,13 @@ impl Visitor<'_> for Key<'_, '_> {
 
     #[inline]
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
-        match self.run.program.field(name, self.expected) {
+        match self.known.field(name, self.expected) {
             Some(field) => Ok(Some(field)),
             None => match self.run.program.unknown {
-                Unknown::Refused => Err(self.run.fail(Failure::Unknown(name.to_owned()))),
+                Unknown::Refused => Err(self.run.fail(Failure::Unknown(format!("{}{name}", self.known.prefix)))),
                 Unknown::Ignored => Ok(None),
                 Unknown::Collected(_) => {
-                    let separator = if self.run.rest.is_empty() { '{' } else { ',' };
-                    self.run.rest.push(separator);
-                    self.run.rest.push_str(&serde_json::to_string(name).expect("a string can be written"));
-                    self.run.rest.push(':');
+                    self.run.collect(&self.known.prefix, name);
                     Ok(None)
                 }
             },
@@ -337,7 +449,18 @@ impl Visitor<'_> for Key<'_, '_> {
     }
 }
 
-/// The value of a field without a column: collected as it is written, or read over.
+impl Run<'_> {
+    /// Begins a member of the collected fields, up to its value.
+    fn collect(&mut self, prefix: &str, name: &str) {
+        let separator = if self.rest.is_empty() { '{' } else { ',' };
+        self.rest.push(separator);
+        let name = serde_json::to_string(&format_args!("{prefix}{name}"));
+        self.rest.push_str(&name.expect("a string can be written"));
+        self.rest.push(':');
+    }
+}
+
+/// The value of a field that is not known: collected as it is written, or read over.
 struct Rest<'r, 'a, B>(&'r mut Run<'a>, PhantomData<B>);
 
 impl<'de, B: Backend> DeserializeSeed<'de> for Rest<'_, '_, B> {
@@ -351,6 +474,111 @@ impl<'de, B: Backend> DeserializeSeed<'de> for Rest<'_, '_, B> {
         }
         Ok(())
     }
+}
+
+/// The value of a field whose own fields are known: most often an object. The field, the program's object.
+struct Inner<'r, 'a, B>(&'r mut Run<'a>, &'a Field, usize, PhantomData<B>);
+
+impl<'a, B: Backend> Inner<'_, 'a, B> {
+    /// Null: so is whatever is inside.
+    fn null<E: serde::de::Error>(self) -> Result<(), E> {
+        let Self(run, _, object, _) = self;
+        run.meet(object).map_err(|failure| run.fail(failure))?;
+        run.nulls.push(object);
+        Ok(())
+    }
+
+    /// Neither an object nor null, and there is no column that takes it.
+    fn other<E: serde::de::Error>(self) -> Result<(), E> {
+        match self.0.program.unknown {
+            Unknown::Refused => Err(self.0.fail(Failure::NotOpened(self.2))),
+            Unknown::Ignored | Unknown::Collected(_) => Ok(()),
+        }
+    }
+
+    /// From its text, where that may be needed as it is written.
+    fn raw<E: serde::de::Error>(self, raw: &str) -> Result<(), E> {
+        let Self(run, field, object, _) = self;
+        if raw.starts_with('{') {
+            run.meet(object).map_err(|failure| run.fail(failure))?;
+            return B::run(raw, run, object).map_err(E::custom);
+        }
+        let is_null = raw == "null";
+        match field.column {
+            Some(column) if run.columns[column].len() > run.row => {
+                return Err(run.fail(Failure::Duplicate(column)));
+            }
+            Some(column) if is_null => {
+                run.null(column)?;
+                run.filled += 1;
+            }
+            Some(column) => {
+                let rule = &run.program.columns[column].value;
+                nested::put::<B>(rule, &mut run.columns[column], raw)
+                    .map_err(|misfit| run.fail(Failure::Misfit(column, misfit)))?;
+                run.filled += 1;
+            }
+            None if !is_null && matches!(run.program.unknown, Unknown::Collected(_)) => {
+                run.collect("", &run.program.objects[object].name);
+                run.rest.push_str(raw);
+            }
+            None => {}
+        }
+        match is_null {
+            true => Inner::<B>(run, field, object, PhantomData).null(),
+            false if field.column.is_none() => Inner::<B>(run, field, object, PhantomData).other(),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<'de, B: Backend> DeserializeSeed<'de> for Inner<'_, '_, B> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let collects = matches!(self.0.program.unknown, Unknown::Collected(_));
+        if self.1.column.is_some() || collects || self.0.all_by_text {
+            let raw = B::raw(deserializer)?;
+            self.raw(&raw)
+        } else {
+            deserializer.deserialize_any(self)
+        }
+    }
+}
+
+macro_rules! other {
+    ($($visit:ident($type:ty))*) => {$(
+        fn $visit<E: serde::de::Error>(self, _: $type) -> Result<(), E> {
+            self.other()
+        }
+    )*};
+}
+
+impl<'de, B: Backend> Visitor<'de> for Inner<'_, '_, B> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    #[inline]
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<(), M::Error> {
+        let Self(run, _, object, _) = self;
+        run.meet(object).map_err(|failure| run.fail(failure))?;
+        put_fields::<B, M>(run, object, map)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.null()
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut elements: S) -> Result<(), S::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        self.other()
+    }
+
+    other! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }
 }
 
 /// A field's value, into its column.
@@ -425,77 +653,10 @@ impl<'de, B: Backend> Visitor<'de> for Value<'_, '_, B> {
     }
 }
 
-impl Failure {
-    #[cold]
-    fn describe(self, program: &Program) -> BadRecord {
-        let of_column = |column: usize, reason: String, hint: String| {
-            let rule = &program.columns[column];
-            let table_column = &rule.table_column;
-            BadRecord {
-                field: Some(rule.field.to_string()),
-                column: Some((table_column.name.clone(), table_column.type_text.clone())),
-                reason,
-                hint,
-            }
-        };
-        let of_record =
-            |field: Option<String>, reason: String, hint: String| BadRecord { field, column: None, reason, hint };
-        match self {
-            Self::Syntax(reason) => {
-                of_record(None, reason, "see whether the topic's values are JSON: `value:` names the format".to_owned())
-            }
-            Self::NotAnObject(found) => of_record(
-                None,
-                format!("the value is {found}, not an object"),
-                "each record must be an object with a field per column".to_owned(),
-            ),
-            Self::Unknown(field) if program.computes(&field) => {
-                let hint = format!("leave the field out with `columns.{field}.drop: true`, or with `unknown_fields`");
-                of_record(Some(field), format!("the column of this name cannot be filled: {COMPUTED}"), hint)
-            }
-            Self::Unknown(field) => of_record(
-                Some(field),
-                "the table has no column for it".to_owned(),
-                "add the column, or set `unknown_fields: ignore`".to_owned(),
-            ),
-            Self::Duplicate(column) => of_column(
-                column,
-                "the record has the field twice".to_owned(),
-                "mend the producer: which of the two counts cannot be told".to_owned(),
-            ),
-            Self::Absent(column) => {
-                let name = &program.columns[column].table_column.name;
-                of_column(
-                    column,
-                    "the record lacks the field, and the column is neither nullable nor has it a DEFAULT".to_owned(),
-                    format!("alter the column, set `null: default` for the topic, or `columns.{name}.drop: true`"),
-                )
-            }
-            Self::Misfit(column, misfit) => {
-                let takes = program.columns[column].value.logical.to_string();
-                of_column(column, misfit.describe(&takes), "alter the column, or mend the producer".to_owned())
-            }
-        }
-    }
-}
+#[cfg(any(test, fuzzing))]
+mod oracle;
 
-impl Misfit {
-    /// What is wrong with a value of something that takes this.
-    fn describe(&self, takes: &str) -> String {
-        match self {
-            Self::Kind(found) => format!("takes {takes}, the record has {found}"),
-            Self::Range => format!("takes {takes}, the value is out of its range"),
-            Self::Precision => format!("takes {takes}, the value has more digits behind the point"),
-            Self::Form(form) => format!("takes {takes}, the text is not {form}"),
-            Self::Null => "is not nullable, the record has null".to_owned(),
-            Self::Unknown => format!("takes {takes}, which does not have the record's value"),
-            Self::Part(what) => format!("takes {takes}, the value {what}"),
-            Self::Length => format!("takes {takes}, the text is longer"),
-            Self::NeedsText => format!("takes {takes}, the record has another"),
-            Self::Within(place, takes, misfit) => format!("{place} {}", misfit.describe(takes)),
-        }
-    }
-}
-
+#[cfg(test)]
+mod flatten_tests;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,24 @@
 //! From a record's bytes straight into typed columns.
 //!
-//! - [`Program`]: what to do with each field, compiled once from the table and the route
+//! - [`Program`]: what to do with each field, compiled once from the table and the route; `fields`: which field fills which
+//!   column
 //! - [`Decoder`]: runs it over records; a bad record leaves no trace in the columns
 //! - `json`: the format's own part, `nested` its values inside values; `cell`: one value into one column, whatever the
 //!   format
-//! - `decimal`, `time`: exact numbers and instants from text
+//! - `decimal`, `time`: exact numbers and instants from text; `failure`: why a record is bad, in words
 
 mod cell;
 mod decimal;
+mod failure;
+mod fields;
 mod json;
 mod nested;
 mod program;
 mod time;
 
+pub(crate) use fields::Flattening;
 pub use json::Decoder;
+pub(crate) use json::is_too_deep;
 pub use program::{Program, RefusedColumn};
 pub use time::text_kind;
 

@@ -3,7 +3,7 @@
 use rowfall_dialects::contract::{Column, LogicalType, Values, Variant};
 
 use super::cell::{Cell, Misfit};
-use super::json::Backend;
+use super::json::{Backend, is_too_deep};
 use super::program::ValueRule;
 
 const OBJECT: &str = "an object";
@@ -34,7 +34,7 @@ fn put_text<B: Backend>(rule: &ValueRule, column: &mut Column, text: &str) -> Re
         LogicalType::Json | LogicalType::List(_) | LogicalType::Map(_) | LogicalType::Struct(_) => text.trim(),
         _ => return Cell { rule, column }.text(text),
     };
-    if inner.starts_with(['{', '[']) && B::is_valid(inner) {
+    if inner.starts_with(['{', '[']) && !is_too_deep(inner.as_bytes()) && B::is_valid(inner) {
         put::<B>(rule, column, inner)
     } else {
         Err(Misfit::Kind("a string"))

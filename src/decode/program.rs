@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -6,7 +5,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, Mark, TableColumn, TableSchema, ValueType};
 
-use crate::config::{ColumnSettings, NullPolicy, Route, UnknownFields};
+use super::fields::{Builder, Clash, Object};
+use crate::config::{ColumnSettings, Nested, NullPolicy, Route, Unit, UnknownFields};
 
 /// What to do with each field of a record, for one table as it was described; compiled once, shared by all workers.
 #[derive(Debug)]
@@ -15,10 +15,8 @@ pub struct Program {
     pub layout: Arc<Layout>,
     /// One per column of the layout.
     pub(super) columns: Vec<ColumnRule>,
-    /// Every field that is known, in the order of the table's columns: records tend to keep an order, so the field
-    /// behind the last one is tried first.
-    pub(super) fields: Vec<FieldRule>,
-    by_name: HashMap<Box<str>, usize>,
+    /// The fields that are known: those of the record first, then those of objects inside it.
+    pub(super) objects: Vec<Object>,
     /// What to do with the others.
     pub(super) unknown: Unknown,
 }
@@ -30,13 +28,6 @@ pub(super) enum Unknown {
     Ignored,
     /// All of them go into this column, an index into `Program::columns`, as one JSON object.
     Collected(usize),
-}
-
-#[derive(Debug)]
-pub(super) struct FieldRule {
-    pub(super) name: Box<str>,
-    /// Index into `Program::columns`; none: the field is read over.
-    pub(super) column: Option<usize>,
 }
 
 /// Why nothing is written into a [`ColumnDefault::Generated`] column.
@@ -61,6 +52,8 @@ pub(super) struct ValueRule {
     pub(super) nullable: bool,
     pub(super) range: Option<RangeInclusive<i64>>,
     pub(super) zone: TimeZone,
+    /// For dates and timestamps: what a number counts; the column's own ticks where absent.
+    pub(super) unit: Option<Unit>,
     /// Of a list its element; of a map its key and its value; of a struct its parts; of a variant its types.
     pub(super) parts: Vec<ValueRule>,
 }
@@ -92,10 +85,11 @@ impl Program {
     /// Names every column that cannot be written, and every configured column that the table does not have.
     pub fn compile(table: &Arc<TableSchema>, route: &Route) -> Result<Self, Vec<RefusedColumn>> {
         let lacked = |c: &&ColumnSettings| !table.columns.iter().any(|t| t.name == c.name);
+        let is_column = |c: &&ColumnSettings| !c.drop && c.nested != Some(Nested::Flatten);
         let mut refused: Vec<RefusedColumn> = route
             .columns
             .iter()
-            .filter(|c| lacked(c) && !c.drop)
+            .filter(|c| lacked(c) && is_column(c))
             .map(|c| RefusedColumn {
                 column: c.name.clone(),
                 type_text: c.type_text.clone().unwrap_or_default(),
@@ -103,48 +97,35 @@ impl Program {
                 hint: format!("add it to the table, or take `columns.{}` out of the route", c.name),
             })
             .collect();
-        let (mut targets, mut columns, mut fields) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut targets, mut columns) = (Vec::new(), Vec::<ColumnRule>::new());
         let mut unknown = match &route.unknown_fields {
             UnknownFields::Ignore => Unknown::Ignored,
             UnknownFields::Error | UnknownFields::Column(_) => Unknown::Refused,
         };
         for (index, column) in table.columns.iter().enumerate() {
             let configured = route.columns.iter().find(|c| c.name == column.name);
+            if configured.is_some_and(|c| c.drop) {
+                continue;
+            }
             if column.default == ColumnDefault::Generated {
                 // A field of its name is as unknown as any other, unless the route speaks of the column.
-                match configured {
-                    None => {}
-                    Some(c) if c.drop => fields.push(FieldRule { name: c.from.as_str().into(), column: None }),
-                    Some(_) => refused.push(RefusedColumn {
-                        column: column.name.clone(),
-                        type_text: column.type_text.clone(),
-                        reason: COMPUTED.to_owned(),
-                        hint: format!("take `columns.{}` out of the route, or set its `drop: true`", column.name),
-                    }),
+                if configured.is_some() {
+                    let hint = format!("take `columns.{}` out of the route, or set its `drop: true`", column.name);
+                    refused.push(refusal(column, COMPUTED, &hint));
                 }
                 continue;
             }
-            let name: Box<str> = configured.map_or(&column.name, |c| &c.from).as_str().into();
-            if configured.is_some_and(|c| c.drop) {
-                fields.push(FieldRule { name, column: None });
-                continue;
-            }
-            match ColumnRule::new(column, name.clone(), route.null) {
-                Ok(rule) if matches!(&route.unknown_fields, UnknownFields::Column(rest) if *rest == column.name) => {
-                    if !matches!(rule.value.logical, LogicalType::String | LogicalType::Json) {
-                        refused.push(RefusedColumn {
-                            column: column.name.clone(),
-                            type_text: column.type_text.clone(),
-                            reason: "`unknown_fields` names it, and it takes no JSON".to_owned(),
-                            hint: "make it a string or JSON column, or name another".to_owned(),
-                        });
-                    }
-                    unknown = Unknown::Collected(columns.len());
-                    targets.push(index);
-                    columns.push(rule);
-                }
+            match ColumnRule::new(column, configured, route) {
                 Ok(rule) => {
-                    fields.push(FieldRule { name, column: Some(columns.len()) });
+                    if matches!(&route.unknown_fields, UnknownFields::Column(rest) if *rest == column.name) {
+                        unknown = Unknown::Collected(columns.len());
+                        if !matches!(rule.value.logical, LogicalType::String | LogicalType::Json) {
+                            refused.push(rule.refuse(
+                                "`unknown_fields` names it, and it takes no JSON",
+                                "make it a string or JSON column, or name another",
+                            ));
+                        }
+                    }
                     targets.push(index);
                     columns.push(rule);
                 }
@@ -161,9 +142,6 @@ impl Program {
                 hint: "add a string or JSON column of that name, or say `error` or `ignore`".to_owned(),
             });
         }
-        // What is left out needs no column.
-        let left_out = route.columns.iter().filter(|c| lacked(c) && c.drop);
-        fields.extend(left_out.map(|c| FieldRule { name: c.from.as_str().into(), column: None }));
         if columns.is_empty() && refused.is_empty() {
             refused.push(RefusedColumn {
                 column: "*".to_owned(),
@@ -172,21 +150,12 @@ impl Program {
                 hint: "drop fewer columns".to_owned(),
             });
         }
+        let objects = objects(table, route, &columns, unknown, &mut refused);
         if !refused.is_empty() {
             return Err(refused);
         }
-        let by_name = fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect();
         let layout = Arc::new(Layout { table: Arc::clone(table), targets: targets.into() });
-        Ok(Self { layout, columns, fields, by_name, unknown })
-    }
-
-    /// The index of a field, trying `expected` first.
-    #[inline]
-    pub(super) fn field(&self, name: &str, expected: usize) -> Option<usize> {
-        match self.fields.get(expected) {
-            Some(field) if *field.name == *name => Some(expected),
-            _ => self.by_name.get(name).copied(),
-        }
+        Ok(Self { layout, columns, objects, unknown })
     }
 
     /// Whether the table has a column of this name that takes no values.
@@ -197,10 +166,7 @@ impl Program {
     /// For people: each field, the column that it fills with its type, and what to know of it.
     #[must_use]
     pub fn mapping(&self) -> Vec<[String; 3]> {
-        let row = |field: &FieldRule| {
-            let Some(rule) = field.column.map(|column| &self.columns[column]) else {
-                return [field.name.to_string(), "–".to_owned(), "dropped".to_owned()];
-            };
+        let row = |rule: &ColumnRule| {
             let column = &rule.table_column;
             let remark = match rule.when_absent {
                 Some(_) if column.default == ColumnDefault::Ephemeral => "not stored: feeds other columns' DEFAULTs",
@@ -211,58 +177,161 @@ impl Program {
                 Some(_) => "null where the record lacks it",
                 None => "must be in the record",
             };
-            [field.name.to_string(), format!("{} {}", column.name, column.type_text), remark.to_owned()]
+            [rule.field.to_string(), format!("{} {}", column.name, column.type_text), remark.to_owned()]
         };
         let rest = match self.unknown {
-            Unknown::Collected(column) => Some(&self.columns[column].table_column),
+            Unknown::Collected(column) => Some(column),
             _ => None,
         };
-        let rest = rest.map(|c| ["…".to_owned(), format!("{} {}", c.name, c.type_text), "all other fields".to_owned()]);
-        self.fields.iter().map(row).chain(rest).collect()
+        let columns = self.columns.iter().enumerate().filter(|(index, _)| Some(*index) != rest);
+        let dropped = self.objects.iter().flat_map(|object| {
+            let fields = object.fields.iter().filter(|field| field.column.is_none() && field.object.is_none());
+            fields.map(|field| [format!("{}{}", object.prefix, field.name), "–".to_owned(), "dropped".to_owned()])
+        });
+        let collected = rest.map(|column| {
+            let column = &self.columns[column].table_column;
+            ["…".to_owned(), format!("{} {}", column.name, column.type_text), "all other fields".to_owned()]
+        });
+        let mut rows: Vec<_> = columns.map(|(_, rule)| row(rule)).chain(dropped).chain(collected).collect();
+        rows.dedup();
+        rows
     }
 }
 
-impl ColumnRule {
-    fn new(column: &TableColumn, field: Box<str>, null: NullPolicy) -> Result<Self, RefusedColumn> {
-        let refuse = |reason: String, hint: String| RefusedColumn {
-            column: column.name.clone(),
-            type_text: column.type_text.clone(),
-            reason,
-            hint,
+/// Which fields the columns are filled from.
+fn objects(
+    table: &TableSchema,
+    route: &Route,
+    columns: &[ColumnRule],
+    unknown: Unknown,
+    refused: &mut Vec<RefusedColumn>,
+) -> Vec<Object> {
+    let mut fields = Builder::new(route, table);
+    let mut clash = |column: &ColumnRule, Clash { field, taken_by, part }: Clash| {
+        let other = &columns[taken_by].table_column.name;
+        let whole = if part { "as a whole, and this one wants a part of it" } else { "already" };
+        refused.push(column.refuse(
+            &format!("field `{field}` goes into column `{other}` {whole}"),
+            &format!("a field fills one column: set `columns.{other}.drop: true`, or `from` for one of the two"),
+        ));
+    };
+    let filled = || columns.iter().enumerate().filter(|(index, _)| unknown != Unknown::Collected(*index));
+    let configured = |name: &str| route.columns.iter().find(|c| c.name == name);
+    let is_way = |c: &&ColumnSettings| c.from != c.name && c.nested != Some(Nested::Flatten);
+    let way = |name: &str| configured(name).filter(is_way);
+    for (index, rule) in filled().filter(|(_, rule)| way(&rule.table_column.name).is_none()) {
+        fields.name(&rule.table_column.name, Some(index)).unwrap_or_else(|at| clash(rule, at));
+    }
+    let mut ways: Vec<_> =
+        filled().filter_map(|(index, rule)| Some((index, rule, way(&rule.table_column.name)?))).collect();
+    // The short ones first: what a column takes as a whole has no parts for others.
+    ways.sort_by_key(|(_, _, settings)| settings.from.matches('.').count());
+    for (index, rule, settings) in ways {
+        fields.way(&settings.from, Some(index)).unwrap_or_else(|at| clash(rule, at));
+    }
+    // What is left out needs no column, and leaves its field to others.
+    for settings in route.columns.iter().filter(|c| c.drop) {
+        let left_out = match is_way(&settings) {
+            true => fields.way(&settings.from, None),
+            false => fields.name(&settings.name, None),
         };
-        let value = column.value.as_ref().map_err(|reason| {
-            refuse(reason.clone(), format!("set `columns.{}.drop: true` to leave it to its default", column.name))
+        // A way through a field that a column takes whole: the column has it.
+        left_out.ok();
+    }
+    for settings in route.columns.iter().filter(|c| c.nested == Some(Nested::Flatten) && !c.drop) {
+        if !fields.is_opened(&settings.from) {
+            let separator = &route.flatten.separator;
+            refused.push(RefusedColumn {
+                column: settings.name.clone(),
+                type_text: String::new(),
+                reason: format!("`nested: flatten`, and no column's name begins with `{}{separator}`", settings.name),
+                hint: format!("add columns for its fields, or take `columns.{}.nested` out", settings.name),
+            });
+        }
+    }
+    fields.finish()
+}
+
+impl ColumnRule {
+    fn new(column: &TableColumn, settings: Option<&ColumnSettings>, route: &Route) -> Result<Self, RefusedColumn> {
+        let name = &column.name;
+        let refuse = |reason: &str, hint: &str| refusal(column, reason, hint);
+        let value = column
+            .value
+            .as_ref()
+            .map_err(|reason| refuse(reason, &format!("set `columns.{name}.drop: true` to leave it to its default")))?;
+        let unit = settings.and_then(|c| c.unit);
+        let value = ValueRule::new(value, unit).map_err(|zone| {
+            refuse(&format!("time zone {zone} is unknown"), "give the column a zone of the IANA database")
         })?;
-        let value = ValueRule::new(value).map_err(|zone| {
-            refuse(format!("time zone {zone} is unknown"), "give the column a zone of the IANA database".to_owned())
-        })?;
+        if unit.is_some() && !value.any(&|rule| rule.counts_time()) {
+            return Err(refuse("`unit` is for dates and timestamps", &format!("take `columns.{name}.unit` out")));
+        }
+        if unit == Some(Unit::Days) && value.any(&|rule| matches!(rule.logical, LogicalType::Timestamp { .. })) {
+            return Err(refuse("`unit: days` is for dates", "say `s`, `ms`, `us` or `ns`"));
+        }
+        if settings.and_then(|c| c.nested).unwrap_or(route.nested) == Nested::Json && value.any(&ValueRule::has_parts) {
+            return Err(refuse(
+                "`nested: json` gives it JSON text, and its type takes the parts",
+                &format!("make it a string or JSON column, or set `columns.{name}.nested: native`"),
+            ));
+        }
         let when_absent = match (value.nullable, column.default) {
             (true, ColumnDefault::None) => Some(Mark::Null),
             (_, default) if default.fills_in() => Some(Mark::Absent),
-            (false, _) if null == NullPolicy::Default => Some(Mark::Absent),
+            (false, _) if route.null == NullPolicy::Default => Some(Mark::Absent),
             _ => None,
         };
-        let null_is_absent = !value.nullable && null == NullPolicy::Default;
+        let null_is_absent = !value.nullable && route.null == NullPolicy::Default;
+        let field = settings.filter(|c| c.nested != Some(Nested::Flatten)).map_or(name, |c| &c.from).as_str().into();
         Ok(Self { field, value, table_column: column.clone(), when_absent, null_is_absent })
+    }
+
+    fn refuse(&self, reason: &str, hint: &str) -> RefusedColumn {
+        refusal(&self.table_column, reason, hint)
+    }
+}
+
+fn refusal(column: &TableColumn, reason: &str, hint: &str) -> RefusedColumn {
+    RefusedColumn {
+        column: column.name.clone(),
+        type_text: column.type_text.clone(),
+        reason: reason.to_owned(),
+        hint: hint.to_owned(),
     }
 }
 
 impl ValueRule {
     /// The rule for values of this type; the zone that is unknown, if one is.
-    fn new(value: &ValueType) -> Result<Self, String> {
+    fn new(value: &ValueType, unit: Option<Unit>) -> Result<Self, String> {
         let zone = match &value.zone {
             None => TimeZone::UTC,
             Some(name) => TimeZone::get(name).map_err(|_| name.clone())?,
         };
+        let new = |part: &ValueType| Self::new(part, unit);
         let parts = match &value.logical {
-            LogicalType::List(element) => vec![Self::new(element)?],
-            LogicalType::Map(pair) => vec![Self::new(&pair.0)?, Self::new(&pair.1)?],
-            LogicalType::Struct(fields) => fields.iter().map(|f| Self::new(&f.value)).collect::<Result<_, _>>()?,
-            LogicalType::Variant(types) => types.iter().map(Self::new).collect::<Result<_, _>>()?,
+            LogicalType::List(element) => vec![new(element)?],
+            LogicalType::Map(pair) => vec![new(&pair.0)?, new(&pair.1)?],
+            LogicalType::Struct(fields) => fields.iter().map(|f| new(&f.value)).collect::<Result<_, _>>()?,
+            LogicalType::Variant(types) => types.iter().map(new).collect::<Result<_, _>>()?,
             _ => Vec::new(),
         };
         let ValueType { logical, nullable, range, .. } = value.clone();
-        Ok(Self { logical, nullable, range, zone, parts })
+        Ok(Self { logical, nullable, range, zone, unit, parts })
+    }
+
+    /// Whether this holds for it or for a part of it.
+    pub(super) fn any(&self, holds: &dyn Fn(&Self) -> bool) -> bool {
+        holds(self) || self.parts.iter().any(|part| part.any(holds))
+    }
+
+    /// Whether it is a date or a timestamp.
+    pub(super) fn counts_time(&self) -> bool {
+        matches!(self.logical, LogicalType::Date | LogicalType::Timestamp { .. })
+    }
+
+    fn has_parts(&self) -> bool {
+        matches!(self.logical, LogicalType::List(_) | LogicalType::Map(_) | LogicalType::Struct(_))
     }
 
     /// Whether a value must be read as text, since the parser's own numbers would not do.

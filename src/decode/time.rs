@@ -13,11 +13,19 @@ pub(crate) enum TimeError {
     TooPrecise,
     /// It is beyond what 64 bits of the column's ticks can count.
     OutOfRange,
+    /// It is ISO 8601, and no column holds it: what it has.
+    Unheld(&'static str),
 }
+
+/// What stands for no instant in a database, or may stand for several.
+const LEAP_SECOND: TimeError = TimeError::Unheld("a leap second, `:60`");
+const END_OF_DAY: TimeError = TimeError::Unheld("the hour 24: say 00 of the next day");
+const LONG_YEAR: TimeError = TimeError::Unheld("a year that is not four digits");
+const OTHER_DAY: TimeError = TimeError::Unheld("a week or a day of the year: say month and day");
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
 pub(crate) fn parse_date(text: &str) -> Result<i32, TimeError> {
-    let (days, rest) = date_prefix(text.as_bytes()).ok_or(TimeError::Syntax)?;
+    let (days, rest) = date_prefix(text.as_bytes()).ok_or_else(|| no_date(text))?;
     if rest.is_empty() { Ok(days) } else { Err(TimeError::Syntax) }
 }
 
@@ -26,13 +34,19 @@ pub(crate) fn parse_date(text: &str) -> Result<i32, TimeError> {
 /// A text without an offset is wall time in `zone`; where a zone skips or repeats that time, RFC 5545's rule applies
 /// (the offset before the gap; the first of the two).
 pub(crate) fn parse_timestamp(text: &str, digits: u8, zone: &TimeZone) -> Result<i64, TimeError> {
-    let (days, rest) = date_prefix(text.as_bytes()).ok_or(TimeError::Syntax)?;
+    let (days, rest) = date_prefix(text.as_bytes()).ok_or_else(|| no_date(text))?;
     let (seconds, rest) = match rest {
         [] => (0, rest),
         [b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] => {
-            let hour = two(*h1, *h2).filter(|h| *h < 24).ok_or(TimeError::Syntax)?;
+            let hour = two(*h1, *h2).filter(|h| *h <= 24).ok_or(TimeError::Syntax)?;
             let minute = two(*m1, *m2).filter(|m| *m < 60).ok_or(TimeError::Syntax)?;
-            let second = two(*s1, *s2).filter(|s| *s < 60).ok_or(TimeError::Syntax)?;
+            let second = two(*s1, *s2).filter(|s| *s <= 60).ok_or(TimeError::Syntax)?;
+            if hour == 24 {
+                return Err(END_OF_DAY);
+            }
+            if second == 60 {
+                return Err(LEAP_SECOND);
+            }
             (hour * 3600 + minute * 60 + second, rest)
         }
         _ => return Err(TimeError::Syntax),
@@ -46,6 +60,11 @@ pub(crate) fn parse_timestamp(text: &str, digits: u8, zone: &TimeZone) -> Result
             (fraction(&rest[..length], digits)?, &rest[length..])
         }
         _ => (0, rest),
+    };
+    // Go and Ruby put a space before the offset.
+    let rest = match rest {
+        [b' ', offset @ ..] if matches!(offset, [b'+' | b'-', ..]) => offset,
+        _ => rest,
     };
     let wall = i64::from(days) * 86_400 + i64::from(seconds);
     let offset = match rest {
@@ -137,6 +156,19 @@ fn fraction(text: &[u8], digits: u8) -> Result<i64, TimeError> {
     Ok(ticks)
 }
 
+/// What a text is instead of a date, where that has a name.
+#[cold]
+fn no_date(text: &str) -> TimeError {
+    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    match text.as_bytes() {
+        [b'+' | b'-', rest @ ..] if digits(&text[1..]) >= 4 && rest.get(digits(&text[1..])) == Some(&b'-') => LONG_YEAR,
+        bytes if digits(text) > 4 && bytes.get(digits(text)) == Some(&b'-') => LONG_YEAR,
+        [_, _, _, _, b'-', b'W', ..] | [_, _, _, _, b'W', ..] if digits(text) == 4 => OTHER_DAY,
+        [_, _, _, _, b'-', _, _, _] if digits(text) == 4 && digits(&text[5..]) == 3 => OTHER_DAY,
+        _ => TimeError::Syntax,
+    }
+}
+
 fn two(tens: u8, ones: u8) -> Option<u32> {
     (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
 }
@@ -189,6 +221,67 @@ mod tests {
     }
 
     #[test]
+    fn reads_every_spelling_of_an_instant() {
+        let noon = 1_709_208_000;
+        for text in [
+            "2024-02-29T12:00:00Z",
+            "2024-02-29t12:00:00z",
+            "2024-02-29 12:00:00Z",
+            "2024-02-29 12:00:00",
+            "2024-02-29T12:00:00+00:00",
+            "2024-02-29T12:00:00-00:00",
+            "2024-02-29T14:00:00+02",
+            "2024-02-29T14:00:00+0200",
+            "2024-02-29T14:00:00 +0200",
+            "2024-02-29 14:00:00 +02:00",
+            "2024-03-01T11:59:00+23:59",
+            "2024-02-29T12:00:00.000000000000000000Z",
+            "2024-02-29T12:00:00,0Z",
+        ] {
+            assert_eq!(parse_timestamp(text, 0, &TimeZone::UTC), Ok(noon), "{text}");
+        }
+        let nanos = |text| parse_timestamp(text, 9, &TimeZone::UTC);
+        assert_eq!(nanos("2024-02-29T12:00:00.1234567890000Z"), Ok(noon * 1_000_000_000 + 123_456_789));
+        assert_eq!(nanos("2024-02-29T12:00:00.1234567890001Z"), Err(TimeError::TooPrecise));
+    }
+
+    #[test]
+    fn what_no_column_holds_is_refused_by_name() {
+        let utc = |text| parse_timestamp(text, 0, &TimeZone::UTC);
+        assert_eq!(utc("2016-12-31T23:59:60Z"), Err(LEAP_SECOND));
+        assert_eq!(utc("2024-02-29T24:00:00Z"), Err(END_OF_DAY));
+        for text in ["-0044-03-15", "+002024-02-29T12:00:00Z", "12024-02-29", "-2024-02-29T00:00:00"] {
+            assert_eq!(utc(text), Err(LONG_YEAR), "{text}");
+        }
+        for text in ["2024-W09-4", "2024W094", "2024-W09-4T12:00:00Z", "2024-060"] {
+            assert_eq!(parse_date(text), Err(OTHER_DAY), "{text}");
+        }
+        assert_eq!(utc("0000-01-01"), Ok(-62_167_219_200));
+        assert_eq!(utc("9999-12-31T23:59:59Z"), Ok(253_402_300_799));
+    }
+
+    /// Where a zone skips a time, the offset before the gap counts; where it repeats one, the first of the two.
+    #[test]
+    fn wall_time_in_gaps_and_overlaps() {
+        for (zone, text, expected) in [
+            ("Europe/Berlin", "2024-03-31 01:59:59", "2024-03-31 00:59:59Z"),
+            ("Europe/Berlin", "2024-03-31 02:30:00", "2024-03-31 01:30:00Z"),
+            ("Europe/Berlin", "2024-03-31 03:00:00", "2024-03-31 01:00:00Z"),
+            ("Europe/Berlin", "2024-10-27 02:30:00", "2024-10-27 00:30:00Z"),
+            ("Europe/Berlin", "2024-10-27 03:00:00", "2024-10-27 02:00:00Z"),
+            ("America/New_York", "2024-11-03 01:30:00", "2024-11-03 05:30:00Z"),
+            ("Asia/Tokyo", "1951-05-06 00:30:00", "1951-05-05 15:30:00Z"),
+            ("Australia/Lord_Howe", "2024-10-06 02:15:00", "2024-10-05 15:45:00Z"),
+            // A whole day that was never there.
+            ("Pacific/Apia", "2011-12-30 12:00:00", "2011-12-30 22:00:00Z"),
+            ("Asia/Tokyo", "2024-07-01 12:00:00", "2024-07-01 03:00:00Z"),
+        ] {
+            let in_zone = parse_timestamp(text, 0, &TimeZone::get(zone).expect("a zone of the bundled database"));
+            assert_eq!(in_zone, parse_timestamp(expected, 0, &TimeZone::UTC), "{zone} {text}");
+        }
+    }
+
+    #[test]
     fn reads_times_of_day_and_spans() {
         assert_eq!(parse_time("12:34:56", 0), Ok(45_296));
         assert_eq!(parse_time("-999:59:59.5", 1), Ok(-35_999_995));
@@ -208,10 +301,17 @@ mod tests {
             "2024-02-30",
             "2023-02-29",
             "2024-02-29T",
-            "2024-02-29T24:00:00Z",
             "24-02-29",
             "2024-02-29T12:34",
-            "2024-02-29T12:34:60Z",
+            "2024-02-29T12:34:61Z",
+            "2024-02-29 12:34:56 Z",
+            "2024-02-29 12:34:56  +02:00",
+            "2024-02-29T25:00:00Z",
+            "2024-02-29T12:34:56+24:00",
+            "2024-02-29T12:34:56+02:60",
+            "20240229T123456Z",
+            "ü024-02-29",
+            "-",
             "2024-02-29T12:34:56.",
             "2024-02-29T12:34:56X",
             "2024-02-29T12:34:56+2",

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod docs;
+mod fuzz;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Fuzz for a while: all targets, or one
+    Fuzz(Fuzzed),
     /// Write the generated pages and the API's documentation
     Docs,
     /// Install, start and stop the servers that tests need
@@ -73,6 +76,15 @@ struct Measured {
     /// Passed on to the end-to-end bench: [peers|curve] --records N, --runs N, --marks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
+}
+
+#[derive(Args)]
+struct Fuzzed {
+    /// json (any records, two parsers that must agree) or native (any table, read back by a server)
+    target: Option<String>,
+    /// For how long each
+    #[arg(long, default_value_t = 5)]
+    minutes: u64,
 }
 
 #[derive(Subcommand)]
@@ -126,6 +138,10 @@ fn run(command: Command) -> Result<()> {
         Command::Soak { args } => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             cargo(["bench", "--quiet", "--bench", "soak", "--"], &args)
+        }
+        Command::Fuzz(Fuzzed { target, minutes }) => {
+            rowfall_services::ensure(rowfall_services::BUILD)?;
+            fuzz::run(target.as_deref(), minutes)
         }
         Command::Lint { deny } => lint(deny),
         Command::Docs => {

@@ -450,3 +450,76 @@ fn starts_and_members() {
       help: leave `kafka.rack` and take this away
     ");
 }
+
+#[test]
+fn nested_fields_and_units() {
+    let orders = |yaml: &str| refused_with_rest(&format!("topics:\n  orders:\n{yaml}"));
+    insta::assert_snapshot!(orders("    nested: tree\n    flatten: { separator: '', depth: 1 }\n"), @r"
+     × `topics.orders.nested` cannot be `tree`
+      ╭─[rowfall.yaml:3:13]
+    2 │   orders:
+    3 │     nested: tree
+      ·             ──┬─
+      ·               ╰── here
+    4 │     flatten: { separator: '', depth: 1 }
+      ╰────
+     help: it takes `native`, `json` or `flatten`
+    ");
+    insta::assert_snapshot!(orders("    flatten: { separator: '', depth: 1 }\n"), @r"
+      × the configuration has 2 problems
+
+    Error:
+      × `topics.orders.flatten.separator` is empty
+       ╭─[rowfall.yaml:3:27]
+     2 │   orders:
+     3 │     flatten: { separator: '', depth: 1 }
+       ·                           ─┬
+       ·                            ╰── here
+     4 │ name: shop
+       ╰────
+      help: without one a column's name would not say which field it is: write `_`
+
+    Error:
+      × `topics.orders.flatten.depth` must be from 2 to 64
+       ╭─[rowfall.yaml:3:38]
+     2 │   orders:
+     3 │     flatten: { separator: '', depth: 1 }
+       ·                                      ┬
+       ·                                      ╰── here
+     4 │ name: shop
+       ╰────
+      help: it counts the names in a column's name: `a_b_c` has 3
+    ");
+    insta::assert_snapshot!(orders("    columns: { at: { unit: minutes }, a: { nested: flaten } }\n"), @r"
+      × the configuration has 2 problems
+
+    Error:
+      × `topics.orders.columns.at.unit` cannot be `minutes`
+       ╭─[rowfall.yaml:3:28]
+     2 │   orders:
+     3 │     columns: { at: { unit: minutes }, a: { nested: flaten } }
+       ·                            ───┬───
+       ·                               ╰── here
+     4 │ name: shop
+       ╰────
+      help: it takes `s`, `ms`, `us`, `ns` or `days`
+
+    Error:
+      × `topics.orders.columns.a.nested` cannot be `flaten`; did you mean `flatten`?
+       ╭─[rowfall.yaml:3:52]
+     2 │   orders:
+     3 │     columns: { at: { unit: minutes }, a: { nested: flaten } }
+       ·                                                    ───┬──
+       ·                                                       ╰── here
+     4 │ name: shop
+       ╰────
+      help: it takes `native`, `json` or `flatten`
+    ");
+    let yaml = "    nested: flatten\n    flatten: { separator: __, depth: 3 }\n    columns: { a: { nested: json }, at: { unit: ms } }\n";
+    let rest = REST.replace("topics: { orders: {} }\n", "");
+    let settings = loaded(&format!("{rest}topics:\n  orders:\n{yaml}"));
+    let route = settings.routes.of("orders").expect("a route");
+    assert_eq!(route.nested, Nested::Flatten);
+    assert_eq!(route.flatten, Flatten { separator: "__".to_owned(), depth: 3 });
+    assert_eq!((route.columns[0].nested, route.columns[1].unit), (Some(Nested::Json), Some(Unit::Milliseconds)));
+}

@@ -1,62 +1,17 @@
 //! The program over sonic-rs, with serde_json as the oracle.
 
+use super::oracle::SerdeJson;
 use super::*;
 use proptest::prelude::*;
 use rowfall_dialects::contract::{
     ColumnDefault, EnumValue, StructField, TableColumn, TableName, TableSchema, ValueType,
 };
 
-use crate::config::{NullPolicy, Route, UnknownFields};
+use crate::config::{ColumnSettings, NullPolicy, Route, Unit, UnknownFields};
 
-/// The oracle: the same seed over serde_json.
-struct SerdeJson;
+pub(super) type Decode = fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>;
 
-impl Backend for SerdeJson {
-    fn run(text: &str, run: &mut Run<'_>) -> Result<usize, String> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let result = Record::<Self>(run, PhantomData).deserialize(&mut deserializer);
-        result.and_then(|filled| deserializer.end().map(|()| filled)).map_err(|_| "the value is not JSON".to_owned())
-    }
-
-    fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-        Ok(Cow::Borrowed(<&serde_json::value::RawValue>::deserialize(deserializer)?.get()))
-    }
-
-    fn unquote(raw: &str) -> Option<Cow<'_, str>> {
-        serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
-    }
-
-    fn is_valid(text: &str) -> bool {
-        serde_json::from_str::<IgnoredAny>(text).is_ok()
-    }
-
-    fn each_element(raw: &str, take: &mut dyn FnMut(&str) -> Result<(), Misfit>) -> Result<(), Misfit> {
-        let elements: Vec<&serde_json::value::RawValue> = serde_json::from_str(raw).map_err(|_| JSON)?;
-        elements.into_iter().try_for_each(|element| take(element.get()))
-    }
-
-    fn each_member(raw: &str, take: &mut dyn FnMut(&str, &str) -> Result<(), Misfit>) -> Result<(), Misfit> {
-        struct Members<'t>(&'t mut dyn FnMut(&str, &str) -> Result<(), Misfit>);
-        impl<'de> Visitor<'de> for Members<'_> {
-            type Value = Result<(), Misfit>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut result = Ok(());
-                while let Some((name, value)) = map.next_entry::<String, &serde_json::value::RawValue>()? {
-                    result = result.and_then(|()| (self.0)(&name, value.get()));
-                }
-                Ok(result)
-            }
-        }
-        serde_json::Deserializer::from_str(raw).deserialize_map(Members(take)).map_err(|_| JSON)?
-    }
-}
-
-type Decode = fn(&mut Decoder, &[u8], &mut [Column], usize) -> Result<(), BadRecord>;
-
-fn column(name: &str, logical: &str, nullable: bool, default: ColumnDefault) -> TableColumn {
+pub(super) fn column(name: &str, logical: &str, nullable: bool, default: ColumnDefault) -> TableColumn {
     TableColumn {
         name: name.to_owned(),
         type_text: logical.to_uppercase(),
@@ -68,23 +23,22 @@ fn column(name: &str, logical: &str, nullable: bool, default: ColumnDefault) -> 
 fn program(columns: Vec<TableColumn>, unknown_fields: UnknownFields) -> Arc<Program> {
     let name = TableName::parse("shop.orders");
     let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
-    let route = Route {
-        topic: "orders".to_owned(),
-        key: "orders".to_owned(),
-        table: name,
-        create: false,
-        unknown_fields,
-        null: NullPolicy::Error,
-        columns: Vec::new(),
-        storage: Default::default(),
-    };
+    let route = Route { unknown_fields, ..Route::new("orders", name) };
     Arc::new(Program::compile(&table, &route).expect("compiles"))
 }
 
 /// What one value becomes in this column, as `show` shows it, or why it is refused; by both libraries, which must agree.
 fn decoded(column: TableColumn, json: &str, show: impl Fn(&Column) -> String) -> String {
+    decoded_by(column, None, json, show)
+}
+
+fn decoded_by(column: TableColumn, unit: Option<Unit>, json: &str, show: impl Fn(&Column) -> String) -> String {
     let name = column.type_text.clone();
-    let program = program(vec![column], UnknownFields::Error);
+    let settings = ColumnSettings { unit, ..super::flatten_tests::settings(&column.name, &column.name, None) };
+    let table = TableName::parse("shop.orders");
+    let route = Route { columns: vec![settings], ..Route::new("orders", table.clone()) };
+    let table = Arc::new(TableSchema { name: table, kind: "MergeTree".to_owned(), columns: vec![column] });
+    let program = Arc::new(Program::compile(&table, &route).expect("compiles"));
     let record = format!("{{\"v\":{json}}}");
     let run = |decode: Decode| {
         let mut columns = program.layout.empty_columns();
@@ -174,6 +128,67 @@ fn texts_keep_what_was_written() {
 }
 
 #[test]
+fn numbers_that_count_time() {
+    let timestamp = |digits| LogicalType::Timestamp { digits };
+    let counted = |logical: LogicalType, unit, json: &str| {
+        let column = TableColumn {
+            name: "v".to_owned(),
+            type_text: logical.to_string(),
+            value: Ok(logical.into()),
+            default: ColumnDefault::None,
+        };
+        decoded_by(column, Some(unit), json, |column| format!("{:?}", column.values))
+    };
+    for json in ["1700000000.123", "1700000000.1230", "\"1700000000.123\"", "1700000000123e-3", "\"1.700000000123E9\""]
+    {
+        assert_eq!(counted(timestamp(3), Unit::Seconds, json), "Int64([1700000000123])", "{json}");
+    }
+    assert_eq!(counted(timestamp(0), Unit::Seconds, "1700000000"), "Int64([1700000000])");
+    assert_eq!(counted(timestamp(9), Unit::Seconds, "1700000000"), "Int64([1700000000000000000])");
+    assert_eq!(counted(timestamp(9), Unit::Seconds, "-0.000000001"), "Int64([-1])");
+    assert_eq!(counted(timestamp(3), Unit::Microseconds, "1700000000123000"), "Int64([1700000000123])");
+    let too_precise = "takes timestamp(3), the value has more digits behind the point";
+    assert_eq!(counted(timestamp(3), Unit::Microseconds, "1700000000123001"), too_precise);
+    assert_eq!(counted(timestamp(3), Unit::Seconds, "1700000000.1234"), too_precise);
+    assert_eq!(counted(timestamp(6), Unit::Nanoseconds, "1700000000123456000"), "Int64([1700000000123456])");
+    assert_eq!(counted(timestamp(0), Unit::Milliseconds, "1700000000000"), "Int64([1700000000])");
+    let out = "takes timestamp(9), the value is out of its range";
+    assert_eq!(counted(timestamp(9), Unit::Seconds, "17000000000"), out);
+    assert_eq!(counted(timestamp(9), Unit::Milliseconds, "18446744073709551615"), out);
+    assert_eq!(counted(timestamp(3), Unit::Seconds, "\"2024-02-29T12:34:56.789Z\""), "Int64([1709210096789])");
+    assert_eq!(counted(timestamp(3), Unit::Seconds, "true"), "takes timestamp(3), the record has a boolean");
+    assert_eq!(counted(LogicalType::Date, Unit::Days, "19782"), "Int32([19782])");
+    assert_eq!(counted(LogicalType::Date, Unit::Days, "\"-1\""), "Int32([-1])");
+    assert_eq!(counted(LogicalType::Date, Unit::Days, "\"2024-02-29\""), "Int32([19782])");
+    assert_eq!(counted(LogicalType::Date, Unit::Milliseconds, "1709164800000"), "Int32([19782])");
+    assert_eq!(
+        counted(LogicalType::Date, Unit::Milliseconds, "1709164800001"),
+        "takes date, the value has a time of day"
+    );
+    assert_eq!(counted(LogicalType::Date, Unit::Days, "1.5"), "takes date, the value has more digits behind the point");
+    let list = LogicalType::List(Arc::new(timestamp(3).into()));
+    assert!(counted(list, Unit::Seconds, "[1, 0.5]").contains("Int64([1000, 500])"));
+}
+
+#[test]
+fn a_number_that_counts_no_time_says_how_to_name_its_unit() {
+    let hint = |logical: &str, json: &str| {
+        let program = one(logical);
+        let mut columns = program.layout.empty_columns();
+        let record = format!("{{\"v\":{json}}}");
+        let bad = Decoder::new(program).decode(record.as_bytes(), &mut columns, 0).expect_err("refused");
+        (bad.reason, bad.hint.contains("`columns.v.unit: s`"))
+    };
+    let ticks = "takes timestamp(3), the number is no count of its ticks in its range".to_owned();
+    assert_eq!(hint("timestamp(3)", "1700000000.5"), (ticks.clone(), true));
+    assert_eq!(hint("timestamp(3)", "18446744073709551615"), (ticks, true));
+    assert_eq!(hint("date", "19782"), ("takes date, the record has a number".to_owned(), true));
+    assert_eq!(hint("date", "19782.5"), ("takes date, the record has a number".to_owned(), true));
+    assert!(!hint("timestamp(3)", "\"2024-02-30\"").1);
+    assert!(!hint("int8", "300").1);
+}
+
+#[test]
 fn times_and_uuids() {
     assert_eq!(value("timestamp(3)", "\"2024-02-29T12:34:56.789Z\""), "1709210096789");
     assert_eq!(value("timestamp(3)", "1709210096789"), "1709210096789");
@@ -259,6 +274,45 @@ fn nested_values_arrive_whole_or_say_where_they_do_not_fit() {
     assert_eq!(nested_value(&code, "\"abcd\""), "takes fixed(3), the text is longer");
 }
 
+/// JSON libraries spend stack on each, and the end of the stack is the end of the process.
+#[test]
+fn a_value_without_bottom_is_refused() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(value("string", &deep(999)), deep(999));
+    for levels in [1000, 100_000, 1_000_000] {
+        assert_eq!(value("string", &deep(levels)), "objects and arrays lie more than 1000 deep in each other");
+        assert_eq!(value("int8", &deep(levels)[..levels]), "objects and arrays lie more than 1000 deep in each other");
+    }
+    let many = format!("[{}[]]", "[],".repeat(2000));
+    assert_eq!(value("string", &many), many);
+    let in_string = format!("\"{}\"", "[\\\"".repeat(2000));
+    assert_eq!(value("string", &in_string), "[\"".repeat(2000));
+    let list = LogicalType::List(Arc::new(LogicalType::Int8.into()));
+    let in_string = format!("\"{}\"", deep(1_000_000));
+    assert_eq!(nested_value(&list, &in_string), "takes list(int8), the record has a string");
+}
+
+/// What fuzzing found: a string that is read over, or kept as it is written, is a string of JSON all the same.
+#[test]
+fn strings_without_a_column_of_their_own_are_checked_too() {
+    for wrong in [r#""\u{5df""#, r#""\x""#, r#""\u00g0""#, "\"\u{1}\"", "\"\n\""] {
+        for logical in ["string", "json"] {
+            for json in [format!("[{wrong}]"), format!("{{\"a\":{wrong}}}"), format!("{{{wrong}:1}}")] {
+                assert!(value(logical, &json).starts_with("the value is not JSON"), "{logical} {json}");
+            }
+        }
+        let id = column("id", "int64", true, ColumnDefault::None);
+        let program = program(vec![id], UnknownFields::Ignore);
+        for decode in [Decoder::decode_with::<Sonic> as Decode, Decoder::decode_with::<SerdeJson>] {
+            let mut columns = program.layout.empty_columns();
+            let record = format!("{{\"x\":[{wrong}]}}");
+            let bad = decode(&mut Decoder::new(Arc::clone(&program)), record.as_bytes(), &mut columns, 0);
+            assert!(bad.is_err(), "{record}");
+        }
+    }
+    assert_eq!(value("string", r#"["\ud800\/\"\\"]"#), r#"["\ud800\/\"\\"]"#);
+}
+
 #[test]
 fn what_a_record_may_lack() {
     let program = program(
@@ -314,16 +368,7 @@ fn null_may_mean_the_default() {
     let columns =
         vec![column("id", "int64", false, ColumnDefault::None), column("n", "string", true, ColumnDefault::None)];
     let table = Arc::new(TableSchema { name: name.clone(), kind: String::new(), columns });
-    let route = Route {
-        topic: "t".to_owned(),
-        key: "t".to_owned(),
-        table: name,
-        create: false,
-        unknown_fields: UnknownFields::Error,
-        null: NullPolicy::Default,
-        columns: Vec::new(),
-        storage: Default::default(),
-    };
+    let route = Route { null: NullPolicy::Default, ..Route::new("t", name) };
     let program = Arc::new(Program::compile(&table, &route).expect("compiles"));
     let mut decoder = Decoder::new(Arc::clone(&program));
     let mut columns = program.layout.empty_columns();

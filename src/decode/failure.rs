@@ -1,0 +1,121 @@
+//! Why a record is bad, in words.
+
+use super::BadRecord;
+use super::cell::Misfit;
+use super::program::{COMPUTED, Program};
+
+/// What a record failed at.
+pub(super) enum Failure {
+    Syntax(String),
+    NotAnObject(&'static str),
+    /// A field without a column.
+    Unknown(String),
+    /// A field of which only parts have columns, and it is no object.
+    NotOpened(usize),
+    /// Two objects of which only one can count.
+    Twice(usize),
+    Duplicate(usize),
+    Absent(usize),
+    Misfit(usize, Misfit),
+}
+
+impl Failure {
+    #[cold]
+    pub(super) fn describe(self, program: &Program) -> BadRecord {
+        let of_column = |column: usize, reason: String, hint: String| {
+            let rule = &program.columns[column];
+            let table_column = &rule.table_column;
+            BadRecord {
+                field: Some(rule.field.to_string()),
+                column: Some((table_column.name.clone(), table_column.type_text.clone())),
+                reason,
+                hint,
+            }
+        };
+        let of_record =
+            |field: Option<String>, reason: String, hint: String| BadRecord { field, column: None, reason, hint };
+        match self {
+            Self::Syntax(reason) => {
+                of_record(None, reason, "see whether the topic's values are JSON: `value:` names the format".to_owned())
+            }
+            Self::NotAnObject(found) => of_record(
+                None,
+                format!("the value is {found}, not an object"),
+                "each record must be an object with a field per column".to_owned(),
+            ),
+            Self::Unknown(field) if program.computes(&field) => {
+                let hint = format!("leave the field out with `columns.{field}.drop: true`, or with `unknown_fields`");
+                of_record(Some(field), format!("the column of this name cannot be filled: {COMPUTED}"), hint)
+            }
+            Self::Unknown(field) => of_record(
+                Some(field),
+                "the table has no column for it".to_owned(),
+                "add the column, or set `unknown_fields: ignore`".to_owned(),
+            ),
+            Self::NotOpened(object) => of_record(
+                Some(program.objects[object].name.to_string()),
+                "only fields inside it have columns, and here it is no object".to_owned(),
+                "add a column for it, or set `unknown_fields: ignore`".to_owned(),
+            ),
+            Self::Twice(object) => of_record(
+                Some(program.objects[object].name.to_string()),
+                "the record has the field twice".to_owned(),
+                "mend the producer: which of the two counts cannot be told".to_owned(),
+            ),
+            Self::Duplicate(column) => of_column(
+                column,
+                "the record has the field twice".to_owned(),
+                "mend the producer: which of the two counts cannot be told".to_owned(),
+            ),
+            Self::Absent(column) => {
+                let name = &program.columns[column].table_column.name;
+                of_column(
+                    column,
+                    "the record lacks the field, and the column is neither nullable nor has it a DEFAULT".to_owned(),
+                    format!("alter the column, set `null: default` for the topic, or `columns.{name}.drop: true`"),
+                )
+            }
+            Self::Misfit(column, misfit) => {
+                let rule = &program.columns[column];
+                let takes = rule.value.logical.to_string();
+                let hint = match misfit.is_number_for_time() && rule.value.unit.is_none() {
+                    true => format!(
+                        "say what such numbers count, `columns.{}.unit: s` (ms, us, ns; days for dates), alter the \
+                         column, or mend the producer",
+                        rule.table_column.name
+                    ),
+                    false => "alter the column, or mend the producer".to_owned(),
+                };
+                of_column(column, misfit.describe(&takes), hint)
+            }
+        }
+    }
+}
+
+impl Misfit {
+    /// What is wrong with a value of something that takes this.
+    fn describe(&self, takes: &str) -> String {
+        match self {
+            Self::Kind(found) => format!("takes {takes}, the record has {found}"),
+            Self::Range => format!("takes {takes}, the value is out of its range"),
+            Self::Precision => format!("takes {takes}, the value has more digits behind the point"),
+            Self::Ticks => format!("takes {takes}, the number is no count of its ticks in its range"),
+            Self::TimeNumber => format!("takes {takes}, the record has a number"),
+            Self::Unheld(what) => format!("takes {takes}, the value has {what}"),
+            Self::Form(form) => format!("takes {takes}, the text is not {form}"),
+            Self::Null => "is not nullable, the record has null".to_owned(),
+            Self::Unknown => format!("takes {takes}, which does not have the record's value"),
+            Self::Part(what) => format!("takes {takes}, the value {what}"),
+            Self::Length => format!("takes {takes}, the text is longer"),
+            Self::NeedsText => format!("takes {takes}, the record has another"),
+            Self::Within(place, takes, misfit) => format!("{place} {}", misfit.describe(takes)),
+        }
+    }
+
+    fn is_number_for_time(&self) -> bool {
+        match self {
+            Self::Within(_, _, misfit) => misfit.is_number_for_time(),
+            misfit => matches!(misfit, Self::Ticks | Self::TimeNumber),
+        }
+    }
+}
