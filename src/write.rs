@@ -1,9 +1,10 @@
-//! Closed units into the database: one lane per worker and topic, each in its own task.
+//! Closed units into the database: one lane per worker and topic, written by a task of its own.
 
 mod outage;
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -42,42 +43,64 @@ pub enum Outcome {
     },
 }
 
-/// Opens a lane: units sent to it are written, as many at once as the dialect allows (one keeps their order); each
-/// outcome is told. The lane is unbounded since the units' permits bound what is in it. It ends when the sender is
-/// dropped.
-pub fn lane(
-    runtime: &tokio::runtime::Handle,
-    session: Arc<dyn Session>,
-    pace: Arc<Pace>,
-    outages: Arc<Outages>,
-    tell: impl Fn(Outcome) + Send + Sync + 'static,
-) -> UnboundedSender<Unit> {
-    let (sender, receiver) = unbounded_channel();
-    let lane = Lane { session, pace, outages, refused: Mutex::default() };
-    runtime.spawn(lane.run(receiver, tell));
-    sender
+/// Where one worker's units of one topic go to be written, as many at once as the dialect allows (one keeps their order).
+/// It takes any number of units, since their permits bound what is in it. It ends when it is dropped, with the last unit.
+pub struct Lane {
+    units: UnboundedSender<Unit>,
+    /// Units that were sent and are neither written nor refused.
+    under_way: Arc<AtomicUsize>,
+    at_once: usize,
 }
 
-struct Lane {
+impl Lane {
+    /// Opens a lane into a table whose pace this is; each unit's outcome is told.
+    pub fn open(
+        runtime: &tokio::runtime::Handle,
+        session: Arc<dyn Session>,
+        pace: Arc<Pace>,
+        outages: Arc<Outages>,
+        tell: impl Fn(Outcome) + Send + Sync + 'static,
+    ) -> Self {
+        let (units, receiver) = unbounded_channel();
+        let at_once = session.parallel_writes().max(1);
+        let under_way = Arc::default();
+        let writer = Writer { session, pace, outages, refused: Mutex::default(), under_way: Arc::clone(&under_way) };
+        runtime.spawn(writer.run(receiver, at_once, tell));
+        Self { units, under_way, at_once }
+    }
+
+    /// Has the unit written.
+    pub fn send(&self, unit: Unit) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        // The other end goes only with the runtime, and then nothing is committed any more.
+        let _ = self.units.send(unit);
+    }
+
+    /// Whether a unit that is sent now is begun at once. One that would wait in the lane may as well go on filling.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) < self.at_once
+    }
+}
+
+/// The lane's other end.
+struct Writer {
     session: Arc<dyn Session>,
     /// The table's, shared with its other lanes.
     pace: Arc<Pace>,
     /// Partitions of refused units: what comes behind would be written twice after a restart.
     refused: Mutex<HashSet<Arc<Owned>>>,
     outages: Arc<Outages>,
+    under_way: Arc<AtomicUsize>,
 }
 
-impl Lane {
-    async fn run(self, receiver: UnboundedReceiver<Unit>, tell: impl Fn(Outcome)) {
+impl Writer {
+    async fn run(self, receiver: UnboundedReceiver<Unit>, at_once: usize, tell: impl Fn(Outcome)) {
         let units = futures_util::stream::unfold(receiver, async |mut receiver| {
             let unit = receiver.recv().await?;
             Some((unit, receiver))
         });
-        units
-            .map(|unit| self.finish(unit))
-            .buffer_unordered(self.session.parallel_writes().max(1))
-            .for_each(async |outcome| tell(outcome))
-            .await;
+        units.map(|unit| self.finish(unit)).buffer_unordered(at_once).for_each(async |outcome| tell(outcome)).await;
     }
 
     /// Writes a unit and says what became of it, whatever happens: a unit of which nothing is told would hold up its
@@ -87,6 +110,7 @@ impl Lane {
         let result = AssertUnwindSafe(self.write(unit)).catch_unwind().await.unwrap_or_else(|_| {
             Err(Problem::new("writing it panicked", "this is a bug of rowfall's: please report it"))
         });
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
         match result {
             Ok(Receipt { rows, bytes }) => Outcome::Written { spans, rows, bytes },
             Err(why) => {
@@ -302,9 +326,14 @@ mod tests {
 
         let session = Arc::new(Narrow::default());
         let pace = Arc::new(Pace::new(Duration::from_secs(1)));
-        let lane =
-            Lane { session: Arc::clone(&session) as _, pace, outages: Arc::default(), refused: Mutex::default() };
-        let receipt = lane.write_block(&block, true).await.expect("written");
+        let writer = Writer {
+            session: Arc::clone(&session) as _,
+            pace,
+            outages: Arc::default(),
+            refused: Mutex::default(),
+            under_way: Arc::default(),
+        };
+        let receipt = writer.write_block(&block, true).await.expect("written");
         assert_eq!(receipt, Receipt { rows: 7, bytes: 4 });
         assert_eq!(*session.writes.lock().unwrap(), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
         assert_eq!(*session.attempts.lock().unwrap(), 7, "three failed");

@@ -5,10 +5,9 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use rowfall_dialects::contract::TableName;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::Report;
-use crate::batch::{OpenUnit, Unit, Units};
+use crate::batch::{OpenUnit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
 use crate::decode::Decoder;
@@ -16,6 +15,7 @@ use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Offset, Owned, Span};
 use crate::source::worker;
+use crate::write::Lane;
 
 /// One worker's topics and their open units.
 pub(super) struct Intake {
@@ -38,17 +38,11 @@ pub(super) struct TopicIntake {
     units: Units,
     open: Option<OpenUnit>,
     pace: Arc<Pace>,
-    lane: UnboundedSender<Unit>,
+    lane: Lane,
 }
 
 impl TopicIntake {
-    pub(super) fn new(
-        topic: &str,
-        decoder: Decoder,
-        budget: &Arc<Budget>,
-        pace: Arc<Pace>,
-        lane: UnboundedSender<Unit>,
-    ) -> Self {
+    pub(super) fn new(topic: &str, decoder: Decoder, budget: &Arc<Budget>, pace: Arc<Pace>, lane: Lane) -> Self {
         let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
         Self { topic: topic.into(), decoder, units, open: None, pace, lane }
     }
@@ -59,8 +53,7 @@ impl TopicIntake {
             let unit = open.close(aged);
             // Before the lane can tell that it is written. The coordinator outlives the workers.
             let _ = reports.send(Report::Closed(unit.spans.clone()));
-            // The lane ends only with the runtime, and then nothing is committed any more.
-            let _ = self.lane.send(unit);
+            self.lane.send(unit);
         }
     }
 }
@@ -149,7 +142,10 @@ impl worker::Intake for Intake {
         for (index, topic) in self.topics.iter_mut().enumerate() {
             let Some(open) = &mut topic.open else { continue };
             let bytes = open.account();
-            if bytes >= self.largest_unit || now.duration_since(open.opened()) >= topic.pace.age() {
+            // Old or not, one that would only wait behind others goes on filling: after an outage a few large units
+            // are written instead of many small ones.
+            let is_due = now.duration_since(open.opened()) >= topic.pace.age() && topic.lane.is_free();
+            if bytes >= self.largest_unit || is_due {
                 topic.close(&self.reports);
             } else if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, index));

@@ -41,7 +41,7 @@ use crate::source::consumer::Consumer;
 use crate::source::position::{Offset, Owned, Span};
 use crate::source::topics::{self, TopicInfo};
 use crate::source::worker::Worker;
-use crate::write;
+use crate::write::{self, Lane};
 use coordinator::Coordinator;
 use intake::{Intake, TopicIntake};
 use lookout::Lookout;
@@ -409,7 +409,7 @@ impl Supply {
         let pace = self.paces.entry(program.layout.table.name.clone());
         let pace = Arc::clone(pace.or_insert_with(|| Arc::new(Pace::new(self.age))));
         let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
-        let lane = write::lane(&self.runtime, session, Arc::clone(&pace), outages, tell);
+        let lane = Lane::open(&self.runtime, session, Arc::clone(&pace), outages, tell);
         TopicIntake::new(&topic.name, Decoder::new(Arc::clone(program)), &self.budget, pace, lane)
     }
 }

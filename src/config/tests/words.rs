@@ -37,7 +37,7 @@ fn unknown_keys() {
     5 │ name: shop
       ╰────
      help: the keys in `topics.orders.columns.id` are `from`, `type`, `nullable`, `default`, `drop`,
-           `codec`, `comment` and `ttl`
+           `codec`, `comment`, `ttl`, `nested` and `unit`
     ");
 }
 

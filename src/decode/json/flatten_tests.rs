@@ -122,7 +122,7 @@ fn a_null_object_makes_its_columns_null() {
     route.null = NullPolicy::Default;
     let program = compile(&["a_b int64=", "a_c int64?="], &route).unwrap();
     assert_eq!(row(&program, r#"{"a":null}"#), "- | null");
-    assert!(row(&program, r#"{"a":{}}"#).ends_with("null and the column's DEFAULT cannot be told apart"));
+    assert_eq!(row(&program, r#"{"a":{}}"#), "- | -");
 }
 
 #[test]
