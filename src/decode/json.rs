@@ -307,6 +307,7 @@ impl Run<'_> {
         self.put_null(column).map_err(|misfit| self.fail(Failure::Misfit(column, misfit)))
     }
 
+    #[inline]
     fn put_null(&mut self, column: usize) -> Result<(), Misfit> {
         let rule = &self.program.columns[column];
         let column = &mut self.columns[column];
@@ -401,7 +402,7 @@ fn put_fields<'de, B: Backend, M: MapAccess<'de>>(
     mut map: M,
 ) -> Result<(), M::Error> {
     let known = &run.program.objects[object];
-    let mut expected = 0;
+    let (mut expected, mut filled) = (0, 0);
     while let Some(field) = map.next_key_seed(Key { run, known, expected })? {
         let Some(field) = field else {
             map.next_value_seed(Rest::<B>(run, PhantomData))?;
@@ -409,18 +410,19 @@ fn put_fields<'de, B: Backend, M: MapAccess<'de>>(
         };
         expected = field + 1;
         let field = &known.fields[field];
-        match (field.column, field.object) {
-            (None, None) => map.next_value_seed(Skipped::<B>(run, PhantomData))?,
-            (Some(column), None) if run.columns[column].len() > run.row => {
+        if let Some(inner) = field.object {
+            map.next_value_seed(Inner::<B>(run, field, inner, PhantomData))?;
+        } else if let Some(column) = field.column {
+            if run.columns[column].len() > run.row {
                 return Err(run.fail(Failure::Duplicate(column)));
             }
-            (Some(column), None) => {
-                map.next_value_seed(Value::<B>(run, column, PhantomData))?;
-                run.filled += 1;
-            }
-            (_, Some(inner)) => map.next_value_seed(Inner::<B>(run, field, inner, PhantomData))?,
+            map.next_value_seed(Value::<B>(run, column, PhantomData))?;
+            filled += 1;
+        } else {
+            map.next_value_seed(Skipped::<B>(run, PhantomData))?;
         }
     }
+    run.filled += filled;
     Ok(())
 }
 
