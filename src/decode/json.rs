@@ -169,7 +169,7 @@ fn wrong_escape(json: &[u8]) -> Option<usize> {
 /// How many objects and arrays begin, counting those in strings. In runs that a byte can count, which is what compilers
 /// make vector instructions of.
 fn opening(json: &[u8]) -> usize {
-    let of = |run: &[u8]| run.iter().map(|byte| u8::from(*byte | 0x20 == b'{')).fold(0u8, |sum, one| sum + one);
+    let of = |run: &[u8]| run.iter().map(|byte| u8::from(*byte | 0x20 == b'{')).sum::<u8>();
     json.chunks(128).map(|run| usize::from(of(run))).sum()
 }
 
