@@ -78,9 +78,6 @@ impl Decoder {
                 hint: "mend the producer: nobody means this".to_owned(),
             });
         }
-        if let Some(byte) = wrong_escape(payload) {
-            return Err(Failure::Syntax(format!("the value is not JSON (byte {byte})")).describe(&self.program));
-        }
         let mut all_by_text = false;
         loop {
             let by_text = if all_by_text { &*self.all } else { &*self.by_text };
@@ -151,13 +148,12 @@ const MAX_DEPTH: usize = 1000;
 /// Whether objects and arrays lie more than [`MAX_DEPTH`] deep in each other.
 #[inline]
 pub(crate) fn is_too_deep(json: &[u8]) -> bool {
-    // Nearly every value has fewer of them in all.
-    json.iter().filter(|byte| **byte | 0x20 == b'{').count() > MAX_DEPTH && depth(json) > MAX_DEPTH
+    // Each has a byte at least, and nearly every long value has fewer of them in all.
+    json.len() > MAX_DEPTH && opening(json) > MAX_DEPTH && depth(json) > MAX_DEPTH
 }
 
 /// Where a backslash stands before what JSON gives no meaning to. sonic-rs does not look into strings that it reads over
 /// or hands out as they are written, and the database would refuse the whole batch for one.
-#[inline]
 fn wrong_escape(json: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(at) = json[from..].iter().position(|byte| *byte == b'\\').map(|at| from + at) {
@@ -168,6 +164,13 @@ fn wrong_escape(json: &[u8]) -> Option<usize> {
         };
     }
     None
+}
+
+/// How many objects and arrays begin, counting those in strings. In runs that a byte can count, which is what compilers
+/// make vector instructions of.
+fn opening(json: &[u8]) -> usize {
+    let of = |run: &[u8]| run.iter().map(|byte| u8::from(*byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(128).map(|run| usize::from(of(run))).sum()
 }
 
 #[cold]
@@ -216,7 +219,7 @@ impl Backend for Sonic {
     }
 
     fn is_valid(text: &str) -> bool {
-        sonic_rs::from_str::<IgnoredAny>(text).is_ok()
+        wrong_escape(text.as_bytes()).is_none() && sonic_rs::from_str::<IgnoredAny>(text).is_ok()
     }
 
     fn each_element(raw: &str, take: &mut dyn FnMut(&str) -> Result<(), Misfit>) -> Result<(), Misfit> {
@@ -266,6 +269,17 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Refuses a value, as it is written, with a string that is none of JSON's. The parser looks into those only that it
+    /// unescapes.
+    fn check_strings<E: serde::de::Error>(&mut self, raw: &str) -> Result<(), E> {
+        match wrong_escape(raw.as_bytes()) {
+            None => Ok(()),
+            Some(at) => {
+                Err(self.fail(Failure::Syntax(format!("the value is not JSON (byte {at} of what stands in a field)"))))
+            }
+        }
+    }
+
     /// Counts the object as met, which a record may have once.
     fn meet(&mut self, object: usize) -> Result<(), Failure> {
         if self.met[object] == self.attempt {
@@ -293,6 +307,7 @@ impl Run<'_> {
         self.put_null(column).map_err(|misfit| self.fail(Failure::Misfit(column, misfit)))
     }
 
+    #[inline]
     fn put_null(&mut self, column: usize) -> Result<(), Misfit> {
         let rule = &self.program.columns[column];
         let column = &mut self.columns[column];
@@ -387,7 +402,7 @@ fn put_fields<'de, B: Backend, M: MapAccess<'de>>(
     mut map: M,
 ) -> Result<(), M::Error> {
     let known = &run.program.objects[object];
-    let mut expected = 0;
+    let (mut expected, mut filled) = (0, 0);
     while let Some(field) = map.next_key_seed(Key { run, known, expected })? {
         let Some(field) = field else {
             map.next_value_seed(Rest::<B>(run, PhantomData))?;
@@ -395,18 +410,19 @@ fn put_fields<'de, B: Backend, M: MapAccess<'de>>(
         };
         expected = field + 1;
         let field = &known.fields[field];
-        match (field.column, field.object) {
-            (None, None) => _ = map.next_value::<IgnoredAny>()?,
-            (Some(column), None) if run.columns[column].len() > run.row => {
+        if let Some(inner) = field.object {
+            map.next_value_seed(Inner::<B>(run, field, inner, PhantomData))?;
+        } else if let Some(column) = field.column {
+            if run.columns[column].len() > run.row {
                 return Err(run.fail(Failure::Duplicate(column)));
             }
-            (Some(column), None) => {
-                map.next_value_seed(Value::<B>(run, column, PhantomData))?;
-                run.filled += 1;
-            }
-            (_, Some(inner)) => map.next_value_seed(Inner::<B>(run, field, inner, PhantomData))?,
+            map.next_value_seed(Value::<B>(run, column, PhantomData))?;
+            filled += 1;
+        } else {
+            map.next_value_seed(Skipped::<B>(run, PhantomData))?;
         }
     }
+    run.filled += filled;
     Ok(())
 }
 
@@ -467,12 +483,24 @@ impl<'de, B: Backend> DeserializeSeed<'de> for Rest<'_, '_, B> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let raw = B::raw(deserializer)?;
+        self.0.check_strings(&raw)?;
         if matches!(self.0.program.unknown, Unknown::Collected(_)) {
-            self.0.rest.push_str(&B::raw(deserializer)?);
-        } else {
-            IgnoredAny::deserialize(deserializer)?;
+            self.0.rest.push_str(&raw);
         }
         Ok(())
+    }
+}
+
+/// A value that is read over.
+struct Skipped<'r, 'a, B>(&'r mut Run<'a>, PhantomData<B>);
+
+impl<'de, B: Backend> DeserializeSeed<'de> for Skipped<'_, '_, B> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let raw = B::raw(deserializer)?;
+        self.0.check_strings(&raw)
     }
 }
 
@@ -499,6 +527,7 @@ impl<'a, B: Backend> Inner<'_, 'a, B> {
     /// From its text, where that may be needed as it is written.
     fn raw<E: serde::de::Error>(self, raw: &str) -> Result<(), E> {
         let Self(run, field, object, _) = self;
+        run.check_strings(raw)?;
         if raw.starts_with('{') {
             run.meet(object).map_err(|failure| run.fail(failure))?;
             return B::run(raw, run, object).map_err(E::custom);
@@ -574,7 +603,7 @@ impl<'de, B: Backend> Visitor<'de> for Inner<'_, '_, B> {
     }
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut elements: S) -> Result<(), S::Error> {
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        while elements.next_element_seed(Skipped::<B>(self.0, PhantomData))?.is_some() {}
         self.other()
     }
 
@@ -596,6 +625,9 @@ impl<'de, B: Backend> DeserializeSeed<'de> for Value<'_, '_, B> {
         let raw = B::raw(deserializer)?;
         if &*raw == "null" {
             return run.null(column);
+        }
+        if raw.starts_with(['{', '[']) {
+            run.check_strings(&raw)?;
         }
         let rule = &run.program.columns[column].value;
         nested::put::<B>(rule, &mut run.columns[column], &raw)
