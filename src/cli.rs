@@ -107,7 +107,7 @@ enum Output {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    crate::allocator::give_memory_back();
+    crate::allocator::share_heaps();
     let arguments = Arguments::parse();
     let line = StatusLine::default();
     // The demo tells its story on stdout; log lines would stand in between.
