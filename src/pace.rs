@@ -76,12 +76,14 @@ impl Pace {
         self.state().resume.filter(|resume| *resume > Instant::now())
     }
 
-    /// A write succeeded; `aged` says that it was of a unit that its age had closed.
-    pub fn written(&self, took: Duration, aged: bool) {
+    /// A write succeeded. `took` is how long, where that shows the pace: for a unit that its age had closed, written
+    /// without an outage. It is believed slowly when it is longer than those before, and soon when it is shorter.
+    pub fn written(&self, took: Option<Duration>) {
         let now = Instant::now();
         let mut state = self.state();
-        if aged {
-            state.write = (state.write * 7 + took) / 8;
+        if let Some(took) = took {
+            let before = if took > state.write { 7 } else { 1 };
+            state.write = (state.write * before + took.min(LONGEST_AGE)) / (before + 1);
         }
         if state.doublings > 0 && state.changed.is_none_or(|changed| now - changed >= RECOVERY) {
             state.doublings -= 1;
@@ -149,11 +151,11 @@ mod tests {
         assert_eq!(pace.age(), 2 * AGE);
         (0..10).for_each(|_| refuse(&pace));
         assert_eq!(pace.age(), LONGEST_AGE);
-        pace.written(Duration::ZERO, true);
+        pace.written(Some(Duration::ZERO));
         assert_eq!(pace.age(), LONGEST_AGE, "not yet");
         for _ in 0..11 {
             pace.state().changed = Some(Instant::now() - RECOVERY);
-            pace.written(Duration::ZERO, true);
+            pace.written(Some(Duration::ZERO));
         }
         assert_eq!(pace.age(), AGE);
     }
@@ -161,11 +163,11 @@ mod tests {
     #[test]
     fn slow_writes_of_small_units_let_them_grow() {
         let pace = pace();
-        (0..100).for_each(|_| pace.written(Duration::from_secs(9), false));
-        assert_eq!(pace.age(), AGE, "large units take their time");
-        (0..100).for_each(|_| pace.written(Duration::from_secs(2), true));
+        (0..100).for_each(|_| pace.written(None));
+        assert_eq!(pace.age(), AGE, "large units take their time, and so do outages");
+        (0..100).for_each(|_| pace.written(Some(Duration::from_secs(2))));
         assert!(pace.age() > 7 * AGE && pace.age() <= 8 * AGE, "{:?}", pace.age());
-        (0..100).for_each(|_| pace.written(Duration::from_millis(20), true));
+        (0..10).for_each(|_| pace.written(Some(Duration::from_millis(20))));
         assert_eq!(pace.age(), AGE);
     }
 

@@ -185,7 +185,7 @@ impl Writer {
             };
             match result {
                 Ok(receipt) => {
-                    self.pace.written(began.elapsed(), aged);
+                    self.pace.written(Some(began.elapsed()).filter(|_| aged && tries.waiting.is_none()));
                     tries.waiting.into_iter().for_each(Waiting::written);
                     return Ok(receipt);
                 }

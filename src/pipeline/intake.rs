@@ -47,9 +47,9 @@ impl TopicIntake {
         Self { topic: topic.into(), decoder, units, open: None, pace, lane }
     }
 
-    fn close(&mut self, reports: &Sender<Report>) {
+    /// `aged`: its age alone closes it.
+    fn close(&mut self, reports: &Sender<Report>, aged: bool) {
         if let Some(open) = self.open.take() {
-            let aged = open.opened().elapsed() >= self.pace.age();
             let unit = open.close(aged);
             // Before the lane can tell that it is written. The coordinator outlives the workers.
             let _ = reports.send(Report::Closed(unit.spans.clone()));
@@ -98,7 +98,7 @@ impl worker::Intake for Intake {
             return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
         }
         if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {
-            topic.close(&self.reports);
+            topic.close(&self.reports, false);
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl worker::Intake for Intake {
         for topic in self.arrivals.try_iter() {
             // One that was created again takes the place of the one before, whose lane ends with its last unit.
             if let Some(before) = self.topics.iter_mut().find(|before| before.topic == topic.topic) {
-                before.close(&self.reports);
+                before.close(&self.reports, false);
                 *before = topic;
             } else {
                 self.topics.push(topic);
@@ -146,7 +146,7 @@ impl worker::Intake for Intake {
             // are written instead of many small ones.
             let is_due = now.duration_since(open.opened()) >= topic.pace.age() && topic.lane.is_free();
             if bytes >= self.largest_unit || is_due {
-                topic.close(&self.reports);
+                topic.close(&self.reports, bytes < self.largest_unit);
             } else if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, index));
             }
@@ -157,14 +157,14 @@ impl worker::Intake for Intake {
         if !self.budget.has_room()
             && let Some((_, index)) = largest
         {
-            self.topics[index].close(&self.reports);
+            self.topics[index].close(&self.reports, false);
         }
         self.budget.has_room()
     }
 
     fn flush(&mut self) {
         for topic in &mut self.topics {
-            topic.close(&self.reports);
+            topic.close(&self.reports, false);
         }
         self.last = None;
     }
