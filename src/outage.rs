@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How often an outage that goes on is told.
-const REMIND: Duration = Duration::from_secs(60);
+pub(crate) const REMIND: Duration = Duration::from_secs(60);
 
 /// An outage, or none.
 #[derive(Debug, Default)]

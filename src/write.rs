@@ -126,12 +126,10 @@ impl Writer {
         }
         let mut written = Receipt::default();
         for block in unit.blocks.iter().filter(|block| block.rows > 0) {
-            let receipt = self.write_block(block, unit.aged).await.map_err(|error| {
+            written += self.write_block(block, unit.aged).await.map_err(|error| {
                 let doing = format!("table {}, batch of {} rows", block.layout.table.name, block.rows);
                 Problem::from(error).within(&doing)
             })?;
-            written.rows += receipt.rows;
-            written.bytes += receipt.bytes;
         }
         unit.give_back();
         Ok(written)
@@ -162,9 +160,7 @@ impl Writer {
             let mut written = Receipt::default();
             for rows in pieces {
                 // One at a time, since it is a copy.
-                let receipt = self.write_piece(&block.gather(&rows), aged).await?;
-                written.rows += receipt.rows;
-                written.bytes += receipt.bytes;
+                written += self.write_piece(&block.gather(&rows), aged).await?;
             }
             return Ok(written);
         }

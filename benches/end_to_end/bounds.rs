@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments, services: &Services) -> Result<bool, St
     }
     let (reader, rowfall, lz4, many) = (&rows[READER], &rows[ROWFALL], &rows[LZ4], &rows[CASES.len()]);
     let own = |row: &Row| row.cost.own.unwrap_or(f64::NAN);
-    let in_all = own(rowfall) + rowfall.cost.with_merges.unwrap_or(f64::NAN);
+    let in_all = rowfall.cost.in_all().unwrap_or(f64::NAN);
     let memory =
         |row: &Row| marks::at_most(&format!("MiB of {}", row.name), row.cost.peak.unwrap_or(f64::NAN), MOST_MEMORY);
     Ok(marks::all_kept(&[

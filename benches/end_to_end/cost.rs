@@ -22,6 +22,11 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// CPU seconds of its own processes and of ClickHouse with its merges.
+    pub(crate) fn in_all(&self) -> Option<f64> {
+        self.with_merges.map(|server| self.own.unwrap_or_default() + server)
+    }
+
     /// The median of each value by itself.
     pub(crate) fn median(costs: &[Cost]) -> Cost {
         let of = |value: fn(&Cost) -> Option<f64>| {

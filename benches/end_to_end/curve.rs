@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments, services: &Services, clickhouse: &Click
             number(cost.own, 2),
             number(cost.server, 2),
             number(cost.with_merges, 2),
-            number(cost.own.zip(cost.with_merges).map(|(own, server)| own + server), 2),
+            number(cost.in_all(), 2),
             number(cost.peak, 0),
         ]);
     }

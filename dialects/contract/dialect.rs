@@ -115,6 +115,13 @@ pub struct Receipt {
     pub bytes: usize,
 }
 
+impl std::ops::AddAssign for Receipt {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Where rows go.
 #[derive(Clone)]
 pub struct Target {

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{Advice, Error, TableName};
 
+use crate::outage::REMIND;
 use crate::problem::Problem;
-
-/// How often an outage is logged at most: one that goes on, and others that follow it.
-const REMIND: Duration = Duration::from_secs(60);
 
 /// The account. An outage begins with the first write that has to be tried again and is over when none waits any more.
 #[derive(Debug, Default)]
@@ -20,7 +18,7 @@ struct State {
     /// How many writes wait, by table.
     waiting: BTreeMap<String, usize>,
     since: Option<Instant>,
-    /// When an outage was logged last, this one or one before.
+    /// When an outage was logged last, this one or one before: others that follow within [`REMIND`] are not.
     said: Option<Instant>,
     /// Whether this one was logged: only then is its end.
     told: bool,

@@ -99,7 +99,6 @@ fn table(rowfall: &Row, peers: &[Row]) -> Table {
     ]);
     for row in [rowfall].into_iter().chain(peers) {
         let Row { name, rate, cost } = row;
-        let all = cost.own.unwrap_or_default() + cost.with_merges.unwrap_or_default();
         table.row([
             name.clone(),
             number(cost.seconds, 2),
@@ -107,7 +106,7 @@ fn table(rowfall: &Row, peers: &[Row]) -> Table {
             number(cost.own, 2),
             number(cost.server, 2),
             number(cost.with_merges, 2),
-            number(all, 2),
+            number(cost.in_all(), 2),
             number(cost.broker, 2),
             number(cost.peak, 0),
             if std::ptr::eq(row, rowfall) { String::new() } else { format!("{:.1}× faster", rowfall.rate / rate) },
