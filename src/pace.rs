@@ -6,7 +6,8 @@
 //! - units close at a greater age: twice as great with each refusal, and at least four times as great as a write of
 //!   such units takes, up to 30 s. (ClickHouse delays inserts into a table that has many parts long
 //!   before it refuses them, so the time that a write takes is the first sign, and costs nothing to ask for.) Rows,
-//!   bytes and memory close them as ever.
+//!   bytes and memory close them as ever. A database that stood still for a moment is not a slow one: the writes that
+//!   it held up together count once, and one write makes at most a small difference.
 //!
 //! When it goes well again, the age comes back by halves.
 
@@ -42,6 +43,8 @@ pub struct Pace {
 struct State {
     /// What a write of a unit that was closed by its age takes, smoothed.
     write: Duration,
+    /// When the last of the writes that `write` comes from ended.
+    measured: Option<Instant>,
     /// How often the age was doubled.
     doublings: u32,
     /// When it was last doubled or halved.
@@ -79,11 +82,18 @@ impl Pace {
     /// A write succeeded. `took` is how long, where that shows the pace: for a unit that its age had closed, written
     /// without an outage. It is believed slowly when it is longer than those before, and soon when it is shorter.
     pub fn written(&self, took: Option<Duration>) {
-        let now = Instant::now();
+        self.written_at(Instant::now(), took);
+    }
+
+    fn written_at(&self, now: Instant, took: Option<Duration>) {
         let mut state = self.state();
-        if let Some(took) = took {
-            let before = if took > state.write { 7 } else { 1 };
-            state.write = (state.write * before + took.min(LONGEST_AGE)) / (before + 1);
+        // Writes that overlap tell one thing, not several.
+        let apart = |took: &Duration| state.measured.is_none_or(|measured| now - *took >= measured);
+        if let Some(took) = took.filter(apart) {
+            let before = if took > state.write { 3 } else { 1 };
+            let believed = took.min(2 * state.write.max(self.age / AGES_PER_WRITE));
+            state.write = (state.write * before + believed) / (before + 1);
+            state.measured = Some(now);
         }
         if state.doublings > 0 && state.changed.is_none_or(|changed| now - changed >= RECOVERY) {
             state.doublings -= 1;
@@ -165,9 +175,24 @@ mod tests {
         let pace = pace();
         (0..100).for_each(|_| pace.written(None));
         assert_eq!(pace.age(), AGE, "large units take their time, and so do outages");
-        (0..100).for_each(|_| pace.written(Some(Duration::from_secs(2))));
+        let mut now = Instant::now();
+        let mut write = |took| {
+            now += took;
+            pace.written_at(now, Some(took));
+        };
+        (0..20).for_each(|_| write(Duration::from_secs(2)));
         assert!(pace.age() > 7 * AGE && pace.age() <= 8 * AGE, "{:?}", pace.age());
-        (0..10).for_each(|_| pace.written(Some(Duration::from_millis(20))));
+        (0..10).for_each(|_| write(Duration::from_millis(20)));
+        assert_eq!(pace.age(), AGE);
+    }
+
+    #[test]
+    fn a_database_that_stood_still_for_a_while_is_not_slow() {
+        let pace = pace();
+        let now = Instant::now();
+        pace.written_at(now, Some(Duration::from_millis(20)));
+        let resumed = now + Duration::from_secs(50);
+        (0..4).for_each(|_| pace.written_at(resumed, Some(Duration::from_secs(49))));
         assert_eq!(pace.age(), AGE);
     }
 
