@@ -125,6 +125,7 @@ impl Writer {
         if unit.spans.iter().any(|span| self.refused().contains(&span.owned)) {
             return Err(Problem::new("it stands behind a batch that was refused", ""));
         }
+        let unit = unit.fold();
         let mut written = Receipt::default();
         for block in unit.blocks.iter().filter(|block| block.rows > 0) {
             written += self.write_block(block, unit.aged).await.map_err(|error| {

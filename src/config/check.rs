@@ -1,5 +1,7 @@
 //! From the raw configuration to the checked one: what must be there, what fits together, what rowfall keeps to itself.
 
+mod mode;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -270,6 +272,7 @@ impl Checker<'_> {
             let path = ["topics", topic.as_str(), "table"];
             self.refuse(&path, format!("`{}` is no table's name", dotted(&path)), "write `name` or `schema.name`");
         }
+        let mode = self.mode(&topic, &raw);
         let unknown_fields = match raw.unknown_fields {
             RawUnknownFields::Error => UnknownFields::Error,
             RawUnknownFields::Ignore => UnknownFields::Ignore,
@@ -308,7 +311,7 @@ impl Checker<'_> {
             cluster: raw.clickhouse.cluster,
         };
         let key = topic.clone();
-        Route { key, topic, table, create: raw.create, unknown_fields, null, nested, flatten, columns, storage }
+        Route { key, topic, table, mode, create: raw.create, unknown_fields, null, nested, flatten, columns, storage }
     }
 
     fn flatten(&mut self, topic: &str, RawFlatten { separator, depth }: RawFlatten) -> Flatten {

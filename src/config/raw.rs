@@ -166,8 +166,21 @@ pub(super) struct RawTopic {
     pub(super) value: ValueFormat,
     /// What surrounds the row in a record's value.
     pub(super) envelope: Envelope,
+    /// The format of the records' keys, where `primary_key` or `deletes` reads them.
+    pub(super) key: KeyFormat,
     /// What a record does to the table.
     pub(super) mode: Mode,
+    /// Which stored row a record is about, with `mode: upsert`: columns that the record's value fills (`[customer, id]`),
+    /// `record-key` (the fields of the record's key; a key that is no object fills the table's one key column, or the one
+    /// that `record-key:id` names), or `coordinates` (columns `_topic`, `_partition` and `_offset`: a record that comes
+    /// twice stands once). The table needs a primary key or a unique index of these columns; one that rowfall creates
+    /// gets it. Default: the primary key that the table has.
+    pub(super) primary_key: OneOrMany,
+    /// Whether records without a value (tombstones) delete the row of their key, with `mode: upsert`. The record's key
+    /// then has to say all columns of `primary_key`.
+    pub(super) deletes: bool,
+    /// What an upsert does with a column that the record lacks.
+    pub(super) absent: RawAbsent,
     /// Whether to create the table when it is missing.
     pub(super) create: bool,
     /// Whether to leave the topic unread for now: its table is looked at and its partitions are taken, but no record is
@@ -197,7 +210,11 @@ impl Default for RawTopic {
             table: None,
             value: ValueFormat::default(),
             envelope: Envelope::default(),
+            key: KeyFormat::default(),
             mode: Mode::default(),
+            primary_key: OneOrMany::default(),
+            deletes: false,
+            absent: RawAbsent::default(),
             create: true,
             paused: false,
             evolve: Evolve::default(),
@@ -233,6 +250,29 @@ pub(super) enum Mode {
     /// It becomes a row.
     #[default]
     Insert,
+    /// It becomes a row, or changes the row that has its key.
+    Upsert,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KeyFormat {
+    /// JSON: an object with a field per column, or one value.
+    #[default]
+    Json,
+    /// UTF-8 text, as it is.
+    String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawAbsent {
+    /// It stays as it is; a new row gets the column's DEFAULT. ClickHouse replaces whole rows, so that such a record is
+    /// bad there unless the table is a CoalescingMergeTree.
+    #[default]
+    Keep,
+    /// It gets its DEFAULT, or null.
+    Default,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]

@@ -69,6 +69,15 @@ impl Failure {
             ),
             Self::Absent(column) => {
                 let name = &program.columns[column].table_column.name;
+                if program.layout.key.contains(&column) {
+                    let reason = "the record lacks the field, which is part of the key".to_owned();
+                    return of_column(column, reason, "mend the producer, or say another `primary_key`".to_owned());
+                }
+                if program.whole_rows {
+                    let reason = "the record lacks the field, and the database replaces the row as a whole".to_owned();
+                    let hint = "set `absent: default` for the topic, or make the table a CoalescingMergeTree";
+                    return of_column(column, reason, hint.to_owned());
+                }
                 of_column(
                     column,
                     "the record lacks the field, and the column is neither nullable nor has it a DEFAULT".to_owned(),

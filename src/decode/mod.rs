@@ -14,12 +14,14 @@ mod fields;
 mod json;
 mod nested;
 mod program;
+mod rows;
 mod time;
 
 pub(crate) use fields::Flattening;
 pub use json::Decoder;
 pub(crate) use json::is_too_deep;
-pub use program::{Program, RefusedColumn};
+pub use program::{Lacking, Part, Program, RefusedColumn};
+pub use rows::{Folding, Keyed, OWN_VERSION, Record, RowDecoder, RowProgram};
 pub use time::text_kind;
 
 use std::fmt;

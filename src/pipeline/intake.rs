@@ -1,19 +1,19 @@
 //! What a worker does with each record: decode it into its topic's open unit, close the unit when it is due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
-
-use rowfall_dialects::contract::TableName;
 
 use super::Report;
 use crate::batch::{OpenUnit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
-use crate::decode::Decoder;
+use crate::decode::{Record, RowDecoder};
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Offset, Owned, Span};
+use crate::source::queue::Message;
 use crate::source::worker;
 use crate::write::Lane;
 
@@ -34,23 +34,32 @@ pub(super) struct Intake {
 /// One topic of one worker.
 pub(super) struct TopicIntake {
     topic: Arc<str>,
-    decoder: Decoder,
+    decoder: RowDecoder,
     units: Units,
     open: Option<OpenUnit>,
     pace: Arc<Pace>,
     lane: Lane,
+    /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
+    epoch: Arc<AtomicU16>,
 }
 
 impl TopicIntake {
-    pub(super) fn new(topic: &str, decoder: Decoder, budget: &Arc<Budget>, pace: Arc<Pace>, lane: Lane) -> Self {
+    pub(super) fn new(
+        topic: &str,
+        decoder: RowDecoder,
+        budget: &Arc<Budget>,
+        pace: Arc<Pace>,
+        lane: Lane,
+        epoch: Arc<AtomicU16>,
+    ) -> Self {
         let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
-        Self { topic: topic.into(), decoder, units, open: None, pace, lane }
+        Self { topic: topic.into(), decoder, units, open: None, pace, lane, epoch }
     }
 
     /// `aged`: its age alone closes it.
     fn close(&mut self, reports: &Sender<Report>, aged: bool) {
         if let Some(open) = self.open.take() {
-            let unit = open.close(aged);
+            let unit = open.close(aged, self.decoder.program().folding);
             // Before the lane can tell that it is written. The coordinator outlives the workers.
             let _ = reports.send(Report::Closed(unit.spans.clone()));
             self.lane.send(unit);
@@ -85,15 +94,22 @@ impl Intake {
 
 impl worker::Intake for Intake {
     #[inline]
-    fn record(&mut self, owned: &Arc<Owned>, offset: Offset, value: Option<&[u8]>) -> Result<(), Problem> {
+    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<(), Problem> {
         let index = self.topic_of(owned);
         let topic = &mut self.topics[index];
-        let Some(value) = value else { return Err(tombstone(&topic.decoder.program().layout.table.name)) };
+        let record = Record {
+            key: message.key(),
+            value,
+            topic: &owned.partition.topic,
+            partition: owned.partition.partition,
+            offset: message.offset().0,
+            epoch: topic.epoch.load(Ordering::Relaxed),
+        };
         let open = match &mut topic.open {
             Some(open) => open,
             closed => closed.insert(topic.units.open()),
         };
-        if let Err(bad) = open.push(&mut topic.decoder, owned, offset, value) {
+        if let Err(bad) = open.push(&mut topic.decoder, owned, &record) {
             let table = &topic.decoder.program().layout.table.name;
             return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
         }
@@ -168,12 +184,4 @@ impl worker::Intake for Intake {
         }
         self.last = None;
     }
-}
-
-#[cold]
-fn tombstone(table: &TableName) -> Problem {
-    Problem::new(
-        format!("table {table}, the record has no value: a tombstone says delete, and `mode: insert` cannot"),
-        "leave tombstones out of the topic (cleanup.policy=delete); deletes come with a later version",
-    )
 }
