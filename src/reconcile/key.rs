@@ -110,7 +110,7 @@ fn refuse_versions(keyed: &Keyed, table: &TableSchema) -> Result<(), Problem> {
         if matches!(keyed.source, KeySource::Value(_)) {
             return Err(Problem::new(
                 format!(
-                    "the versions of table {name} would be offsets, which say which of two records is later only where                      both are in one partition: those of one record key are, those of one value need not be"
+                    "the versions of table {name} would be offsets, which say which of two records is later only where both are in one partition: those of one record key are, those of one value need not be"
                 ),
                 "set `primary_key: record-key`, or give the version column the name of a field that the records have",
             ));
