@@ -186,11 +186,12 @@ pub(super) struct RawTopic {
     /// Whether to leave the topic unread for now: its table is looked at and its partitions are taken, but no record is
     /// read and nothing committed.
     pub(super) paused: bool,
-    /// What may change in a table that is there.
+    /// What may change in a table that is there, for a record that does not fit it otherwise.
     pub(super) evolve: Evolve,
     /// What to do with a field for which the table has no column: `error` (the record is bad), `ignore` (the field is
-    /// left out), or the name of a column that takes all such fields as one JSON object.
-    pub(super) unknown_fields: RawUnknownFields,
+    /// left out), `add` (the table gets the column; needs `evolve`), or the name of a column that takes all such fields
+    /// as one JSON object. Default: `add` where `evolve` is set, otherwise `error`.
+    pub(super) unknown_fields: Option<RawUnknownFields>,
     /// What to do where a column that cannot be null gets null, or has no DEFAULT and its field is lacking.
     pub(super) null: RawNull,
     /// What becomes of objects and arrays. A column's own `nested` goes before it.
@@ -218,7 +219,7 @@ impl Default for RawTopic {
             create: true,
             paused: false,
             evolve: Evolve::default(),
-            unknown_fields: RawUnknownFields::default(),
+            unknown_fields: None,
             null: RawNull::default(),
             nested: RawNested::default(),
             flatten: RawFlatten::default(),
@@ -281,15 +282,20 @@ pub(super) enum Evolve {
     /// Nothing.
     #[default]
     None,
+    /// It gets columns.
+    Add,
+    /// It gets columns, and columns become wider: a larger integer or float, finer timestamps, null where there was
+    /// none. No value that is stored changes.
+    Widen,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(from = "String", into = "String")]
 #[schemars(with = "String")]
 pub(super) enum RawUnknownFields {
-    #[default]
     Error,
     Ignore,
+    Add,
     Column(String),
 }
 
@@ -298,6 +304,7 @@ impl From<String> for RawUnknownFields {
         match text.as_str() {
             "error" => Self::Error,
             "ignore" => Self::Ignore,
+            "add" => Self::Add,
             _ => Self::Column(text),
         }
     }
@@ -308,6 +315,7 @@ impl From<RawUnknownFields> for String {
         match raw {
             RawUnknownFields::Error => "error".to_owned(),
             RawUnknownFields::Ignore => "ignore".to_owned(),
+            RawUnknownFields::Add => "add".to_owned(),
             RawUnknownFields::Column(name) => name,
         }
     }

@@ -120,6 +120,8 @@ pub struct Route {
     pub mode: Mode,
     /// Whether to create the table when it is missing.
     pub create: bool,
+    /// What may change in a table that is there.
+    pub evolve: Evolve,
     /// What to do with a field for which the table has no column.
     pub unknown_fields: UnknownFields,
     /// What to do with null, or nothing, for a column that takes neither.
@@ -144,6 +146,7 @@ impl Route {
             table,
             mode: Mode::Insert,
             create: false,
+            evolve: Evolve::None,
             unknown_fields: UnknownFields::Error,
             null: NullPolicy::Error,
             nested: Nested::Native,
@@ -240,6 +243,17 @@ pub enum Unit {
     Days,
 }
 
+/// What may change in a table that is there, for a record that does not fit it otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evolve {
+    /// Nothing.
+    None,
+    /// It gets columns.
+    Add,
+    /// It gets columns, and columns become wider.
+    Widen,
+}
+
 /// What to do with a field for which the table has no column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownFields {
@@ -247,6 +261,8 @@ pub enum UnknownFields {
     Error,
     /// The field is left out.
     Ignore,
+    /// The table gets the column.
+    Add,
     /// All such fields go into this column, as one JSON object.
     Column(String),
 }

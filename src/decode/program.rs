@@ -59,6 +59,8 @@ pub enum Lacking {
 pub(super) enum Unknown {
     Refused,
     Ignored,
+    /// The record is bad until the table has a column for it, unless it is null.
+    Added,
     /// All of them go into this column, an index into `Program::columns`, as one JSON object.
     Collected(usize),
 }
@@ -142,6 +144,7 @@ impl Program {
         let mut unknown = match &route.unknown_fields {
             _ if part.ignore_unknown => Unknown::Ignored,
             UnknownFields::Ignore => Unknown::Ignored,
+            UnknownFields::Add => Unknown::Added,
             UnknownFields::Error | UnknownFields::Column(_) => Unknown::Refused,
         };
         let others = (0..table.columns.len())

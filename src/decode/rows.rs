@@ -284,6 +284,7 @@ impl RowDecoder {
             column: None,
             reason: reason.to_owned(),
             hint: hint.to_owned(),
+            cure: None,
         };
         let key = key.ok_or_else(|| bad("the record has no key", "mend the producer, or say another `primary_key`"))?;
         let is_object = *format == KeyFormat::Json && key.trim_ascii_start().first() == Some(&b'{');
@@ -310,9 +311,11 @@ impl RowDecoder {
             self.wrapped.extend(["{", &field, ":", &value, "}"]);
             self.wrapped.as_bytes()
         };
-        decoder
-            .decode(key, columns, row)
-            .map_err(|bad| BadRecord { reason: format!("the record's key: {}", bad.reason), ..bad })?;
+        decoder.decode(key, columns, row).map_err(|bad| BadRecord {
+            reason: format!("the record's key: {}", bad.reason),
+            cure: None,
+            ..bad
+        })?;
         Ok(columns.len())
     }
 }
@@ -329,5 +332,6 @@ fn tombstone(program: &RowProgram) -> BadRecord {
         reason: reason.to_owned(),
         hint: "set `mode: upsert` and `deletes: true`, or keep tombstones out of the topic (cleanup.policy=delete)"
             .to_owned(),
+        cure: None,
     }
 }

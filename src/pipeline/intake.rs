@@ -9,7 +9,8 @@ use super::Report;
 use crate::batch::{OpenUnit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
-use crate::decode::{Record, RowDecoder};
+use crate::decode::{BadRecord, Record, RowDecoder};
+use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Offset, Owned, Span};
@@ -41,6 +42,8 @@ pub(super) struct TopicIntake {
     lane: Lane,
     /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
     epoch: Arc<AtomicU16>,
+    /// What alters the table, where the route allows it.
+    evolver: Option<Arc<Evolver>>,
 }
 
 impl TopicIntake {
@@ -51,9 +54,28 @@ impl TopicIntake {
         pace: Arc<Pace>,
         lane: Lane,
         epoch: Arc<AtomicU16>,
+        evolver: Option<Arc<Evolver>>,
     ) -> Self {
         let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
-        Self { topic: topic.into(), decoder, units, open: None, pace, lane, epoch }
+        Self { topic: topic.into(), decoder, units, open: None, pace, lane, epoch, evolver }
+    }
+
+    /// Whether the table is another now, so that the record is to be tried again.
+    #[cold]
+    fn evolved(
+        &mut self,
+        bad: &BadRecord,
+        value: Option<&[u8]>,
+        budget: &Arc<Budget>,
+        reports: &Sender<Report>,
+    ) -> Result<bool, Problem> {
+        let (Some(evolver), Some(value), Some(_)) = (&self.evolver, value, &bad.cure) else { return Ok(false) };
+        let Some(program) = evolver.evolve(self.decoder.program(), bad, value)? else { return Ok(false) };
+        // What was read before is written as the table was then: the columns that it fills are still there.
+        self.close(reports, false);
+        self.units = Units::new(Arc::clone(&program.layout), Arc::clone(budget));
+        self.decoder = RowDecoder::new(program);
+        Ok(true)
     }
 
     /// `aged`: its age alone closes it.
@@ -105,14 +127,15 @@ impl worker::Intake for Intake {
             offset: message.offset().0,
             epoch: topic.epoch.load(Ordering::Relaxed),
         };
-        let open = match &mut topic.open {
-            Some(open) => open,
-            closed => closed.insert(topic.units.open()),
-        };
-        if let Err(bad) = open.push(&mut topic.decoder, owned, &record) {
-            let table = &topic.decoder.program().layout.table.name;
-            return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+        loop {
+            let open = topic.open.get_or_insert_with(|| topic.units.open());
+            let Err(bad) = open.push(&mut topic.decoder, owned, &record) else { break };
+            if !topic.evolved(&bad, value, &self.budget, &self.reports)? {
+                let table = &topic.decoder.program().layout.table.name;
+                return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+            }
         }
+        let open = topic.open.as_ref().expect("just filled");
         if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {
             topic.close(&self.reports, false);
         }

@@ -34,6 +34,7 @@ use rowfall_dialects::contract::{Advice, Connection, Intent, Session, TableName,
 use crate::budget::Budget;
 use crate::config::{Mode, Route, Rule, Settings};
 use crate::decode::{RowDecoder, RowProgram};
+use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
@@ -102,6 +103,8 @@ pub struct Prepared {
     pub paused: bool,
     /// What fills the table.
     pub program: Arc<RowProgram>,
+    /// What alters the table, where the route allows it.
+    pub evolver: Option<Arc<Evolver>>,
 }
 
 /// What was prepared before the first row.
@@ -225,17 +228,25 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
     let rule = settings.routes.rule(&topic.name).expect("a route takes it");
     let route = settings.routes.of(&topic.name).expect("a route takes it");
     let mut is_empty = false;
-    let sample = || {
-        let sample = tokio::task::block_in_place(|| topics::sample(&settings.kafka, &topic, SAMPLE))?;
+    let sampled = || {
+        let sample = sample(settings, &topic)?;
         is_empty = sample.values.is_empty();
         Ok(sample)
     };
-    let table = reconcile::look(connection, &route, sample).await;
+    let table = reconcile::look(connection, &route, sampled).await;
     let table = table.map_err(|problem| match is_empty && rule.is_pattern() {
         true => Unready::Empty,
         false => Unready::Problem(problem),
     });
     Found { paused: rule.paused, route, topic, table }
+}
+
+/// The first records of a topic.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn sample(settings: &Settings, topic: &TopicInfo) -> Result<topics::Sample, Problem> {
+    tokio::task::block_in_place(|| topics::sample(&settings.kafka, topic, SAMPLE))
 }
 
 /// Everything before the first row: creates what is missing, compiles what fills it.
@@ -281,7 +292,8 @@ async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unrea
     let Found { route, topic, paused, table } = found;
     let schema = reconcile::settle(connection, &route, table?).await.map_err(Unready::Problem)?;
     let program = ready(connection, &route, &schema).await.map_err(Unready::Problem)?;
-    Ok(Prepared { topic, paused, program })
+    let evolver = Evolver::new(connection, &route, &tokio::runtime::Handle::current()).map(Arc::new);
+    Ok(Prepared { topic, paused, program, evolver })
 }
 
 /// The program that fills the table, if nothing keeps this user from running it.
@@ -403,7 +415,7 @@ struct Supply {
 impl Supply {
     /// A worker's part of this topic: decoder, units, lane.
     fn intake(&mut self, prepared: &Prepared) -> TopicIntake {
-        let Prepared { topic, program, .. } = prepared;
+        let Prepared { topic, program, evolver, .. } = prepared;
         let tell = self.reports.clone();
         let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
         let pace = self.paces.entry(program.layout.table.name.clone());
@@ -411,7 +423,15 @@ impl Supply {
         let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
         let lane = Lane::open(&self.runtime, session, &program.layout.table, Arc::clone(&pace), outages, tell);
         let epoch = Arc::clone(self.epoch(&topic.name));
-        TopicIntake::new(&topic.name, RowDecoder::new(Arc::clone(program)), &self.budget, pace, lane, epoch)
+        TopicIntake::new(
+            &topic.name,
+            RowDecoder::new(Arc::clone(program)),
+            &self.budget,
+            pace,
+            lane,
+            epoch,
+            evolver.clone(),
+        )
     }
 
     /// The epoch that the topic's workers read.

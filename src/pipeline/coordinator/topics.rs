@@ -127,7 +127,7 @@ impl Coordinator {
 
     /// Makes a topic known to the workers; of its partitions so many were there when it was first seen.
     fn take(&mut self, prepared: &Prepared, partitions: i32) {
-        let Prepared { topic, paused, program } = prepared;
+        let Prepared { topic, paused, program, .. } = prepared;
         let (count, table) = (topic.partitions.len(), &program.layout.table.name);
         tracing::info!("topic {} ({count} partitions) → table {table}", topic.name);
         if *paused {
