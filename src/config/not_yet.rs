@@ -18,8 +18,7 @@ pub(super) const KEYS: [&str; 10] = [
 ];
 
 /// Words that a key which is there already will take.
-pub(super) const VALUES: [(&str, &[&str]); 7] = [
-    ("delivery", &["exactly-once"]),
+pub(super) const VALUES: [(&str, &[&str]); 6] = [
     ("errors.bad_record", &["dead-letter", "skip"]),
     ("topics.*.value", &["avro", "json-schema", "protobuf", "connect-json", "string", "bytes"]),
     ("topics.*.envelope", &["debezium"]),

@@ -32,6 +32,9 @@ pub struct CommitNote {
     /// `partitions=`: how many partitions the topic had when the group began to read it. Those above have appeared
     /// since.
     pub partitions: Option<i32>,
+    /// `epoch=`: the offset follows the progress that the database keeps with its rows, in this epoch. Without it the
+    /// group alone knows the offset.
+    pub epoch: Option<i64>,
 }
 
 impl CommitNote {
@@ -42,6 +45,7 @@ impl CommitNote {
         Self {
             topic: value("topic").filter(|id| !id.is_empty()).map(TopicId::new),
             partitions: value("partitions").and_then(|number| number.parse().ok()),
+            epoch: value("epoch").and_then(|number| number.parse().ok()),
         }
     }
 }
@@ -55,6 +59,10 @@ impl fmt::Display for CommitNote {
         }
         if let Some(partitions) = self.partitions {
             write!(f, "{between}partitions={partitions}")?;
+            between = " ";
+        }
+        if let Some(epoch) = self.epoch {
+            write!(f, "{between}epoch={epoch}")?;
         }
         Ok(())
     }
@@ -114,7 +122,7 @@ mod tests {
     use super::*;
 
     fn noted(topic: &str, partitions: i32) -> CommitNote {
-        CommitNote { topic: Some(TopicId::new(topic)), partitions: Some(partitions) }
+        CommitNote { topic: Some(TopicId::new(topic)), partitions: Some(partitions), epoch: None }
     }
 
     fn committed(offset: i64, note: CommitNote) -> Committed {
@@ -123,14 +131,19 @@ mod tests {
 
     #[test]
     fn notes_are_read_as_they_are_written() {
-        for note in
-            [noted("b8sMDFJTSAOEDHWOpOBsNw", 8), CommitNote::default(), CommitNote { topic: None, ..noted("x", 0) }]
-        {
+        let in_epoch = CommitNote { epoch: Some(3), ..noted("a", 8) };
+        for note in [
+            noted("b8sMDFJTSAOEDHWOpOBsNw", 8),
+            CommitNote::default(),
+            CommitNote { topic: None, ..noted("x", 0) },
+            in_epoch.clone(),
+        ] {
             assert_eq!(CommitNote::parse(&note.to_string()), note);
         }
         assert_eq!(noted("a", 8).to_string(), "topic=a partitions=8");
-        assert_eq!(CommitNote::parse("claim=1 topic=a epoch=3 partitions=8"), noted("a", 8));
-        for foreign in ["", "hello", "topic=", "topics=a", "partitions=many", "=", "topic"] {
+        assert_eq!(in_epoch.to_string(), "topic=a partitions=8 epoch=3");
+        assert_eq!(CommitNote::parse("claim=1 topic=a epoch=3 partitions=8"), in_epoch);
+        for foreign in ["", "hello", "topic=", "topics=a", "partitions=many", "epoch=", "=", "topic"] {
             assert_eq!(CommitNote::parse(foreign), CommitNote::default(), "{foreign}");
         }
     }

@@ -137,7 +137,7 @@ impl Coordinator {
             // Before any command that says that the worker has a partition of it.
             let _ = worker.topics.send(self.supply.intake(prepared));
         }
-        let note = CommitNote { topic: topic.id.clone(), partitions: Some(partitions) };
+        let note = CommitNote { topic: topic.id.clone(), partitions: Some(partitions), epoch: None };
         self.topics.insert(topic.name.as_str().into(), Topic { note, paused: *paused });
         self.unready.remove(&topic.name);
     }
