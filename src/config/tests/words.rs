@@ -208,7 +208,7 @@ fn what_is_not_available_yet() {
       ·                 ╰── not available yet
     2 │ name: shop
       ╰────
-     help: write `at-least-once`
+     help: with ClickHouse records arrive at least once: leave `delivery` out
     "#);
     insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d }\n"), @r#"
      × `postgres://` is not available yet in this version
