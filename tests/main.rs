@@ -12,6 +12,7 @@ mod clusters;
 mod configurations;
 mod conformance;
 mod edges;
+mod exactly_once;
 mod faults;
 mod front;
 mod moving;

@@ -286,13 +286,15 @@ impl Consumer {
         self.seek(list_of(places.iter().map(|(partition, from)| (partition, offset(from)))))
     }
 
-    /// Begins to fetch partitions that are paused.
+    /// Begins to fetch partitions that are paused, from these places, where they are.
     ///
     /// # Errors
     /// When librdkafka refuses.
-    pub fn unpause(&self, partitions: &[TopicPartition]) -> Result<(), Problem> {
-        let list = list_of(partitions.iter().map(|p| (p, RdOffset::Invalid)));
-        self.client.resume(&list).map_err(|e| client_problem(&e, &self.brokers))
+    pub fn unpause(&self, places: &[(TopicPartition, Option<Offset>)]) -> Result<(), Problem> {
+        let list = list_of(places.iter().map(|(partition, _)| (partition, RdOffset::Invalid)));
+        self.client.resume(&list).map_err(|e| client_problem(&e, &self.brokers))?;
+        // A thread that had nothing to fetch sleeps for up to a second; a seek wakes it up, and nothing else does.
+        self.move_to(places).map(drop)
     }
 
     /// Answers the partitions that have not begun yet, or end.

@@ -225,7 +225,7 @@ impl Coordinator {
     }
 
     /// Asks the brokers until they answer; they may be away for a while.
-    fn patiently<T>(&self, ask: impl Fn(&Consumer) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub(super) fn patiently<T>(&self, ask: impl Fn(&Consumer) -> Result<T, Problem>) -> Result<T, Problem> {
         let started = Instant::now();
         loop {
             match ask(self.consumer()) {

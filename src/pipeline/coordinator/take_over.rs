@@ -170,8 +170,15 @@ impl Coordinator {
     /// Decides where a partition begins that the database has given to us.
     fn begin_at(&mut self, owned: &Arc<Owned>, resumed: Resumed) -> Result<(), Problem> {
         let Some(holding) = self.taken(owned) else { return Ok(()) };
-        let (known, note) = (holding.known(resumed.next), holding.note.clone());
         let partition = &owned.partition;
+        // It was read before, and what the database knew is gone: the group may know more by now.
+        if resumed.next.is_none() && holding.assigned_at.is_none() {
+            let committed = self.patiently(|consumer| consumer.committed(std::slice::from_ref(partition)))?.pop();
+            let holding = self.holdings.get_mut(partition).expect("just seen");
+            holding.committed = committed.flatten().or_else(|| holding.committed.take());
+        }
+        let holding = &self.holdings[partition];
+        let (known, note) = (holding.known(resumed.next), holding.note.clone());
         let place = self.place(partition, known.as_ref(), &note)?;
         let taken = Taken { partition: known_as(partition, &note), epoch: resumed.epoch, next: resumed.next };
         let owned = self.own(partition, Some(taken));
@@ -212,7 +219,7 @@ impl Coordinator {
             let begins = from.map(|offset| Committed { offset, note: note.clone() });
             let committed = std::mem::replace(&mut holding.committed, begins);
             self.read(&owned, worker, from, committed.as_ref(), &note)?;
-            ready.push(owned.partition.clone());
+            ready.push((owned.partition.clone(), from));
         }
         self.consumer().unpause(&ready)
     }
