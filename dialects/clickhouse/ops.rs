@@ -196,7 +196,7 @@ mod tests {
 
     fn refused(block: &Block) -> String {
         let error = encoded(block).unwrap_err();
-        format!("{:?}: {error}: {}", error.advice, error.hint.unwrap_or_default())
+        format!("{:?}: {error}: {}", error.advice, error.hint.as_deref().unwrap_or_default())
     }
 
     const OPS: &[Op] = &[Op::Upsert, Op::Delete, Op::Replace];
@@ -215,15 +215,15 @@ mod tests {
 
     #[test]
     fn what_a_table_cannot_be_told_is_refused() {
-        insta::assert_snapshot!(refused(&block(versions(Some("v"), None, false), &[], OPS)), @"");
-        insta::assert_snapshot!(refused(&block(versions(None, None, true), &[], &OPS[1..])), @"");
-        insta::assert_snapshot!(refused(&block(versions(None, None, true), &[], &OPS[2..])), @"");
+        insta::assert_snapshot!(refused(&block(versions(Some("v"), None, false), &[], OPS)), @"Pause: a row of shop.orders is to be deleted, and TheMergeTree has no column that says so: write to a ReplacingMergeTree(version, is_deleted), or leave deletes out");
+        insta::assert_snapshot!(refused(&block(versions(None, None, true), &[], &OPS[1..])), @"Pause: a row of shop.orders is to be deleted, and TheMergeTree has no column that says so: write to a ReplacingMergeTree(version, is_deleted), or leave deletes out");
+        insta::assert_snapshot!(refused(&block(versions(None, None, true), &[], &OPS[2..])), @"Pause: a row of shop.orders is to be replaced as a whole, and TheMergeTree keeps what it had: write to a ReplacingMergeTree");
         let never = Upserts::Never { why: "MergeTree keeps every row".into(), hint: "CREATE TABLE …".into() };
-        insta::assert_snapshot!(refused(&block(never, &[], OPS)), @"");
+        insta::assert_snapshot!(refused(&block(never, &[], OPS)), @"Pause: shop.orders takes no upserts and deletes: MergeTree keeps every row: CREATE TABLE …");
         let mut unversioned = block(versions(Some("v"), None, false), &[], &OPS[..1]);
         unversioned.columns[2].truncate(0);
         unversioned.columns[2].push_mark(Mark::Absent);
-        insta::assert_snapshot!(refused(&unversioned), @"");
+        insta::assert_snapshot!(refused(&unversioned), @"Split: a row of shop.orders has no version: column v: have the records hold v, or name another column as the version");
         assert!(encoded(&block(versions(Some("v"), None, false), &[], &[Op::Upsert, Op::Replace])).is_ok());
     }
 
@@ -236,14 +236,14 @@ mod tests {
         ];
         let partial = || versions(None, None, true);
         let mut some = block(partial(), &further, &[Op::Upsert, Op::Upsert]);
-        insta::assert_snapshot!(encoded(&some).unwrap(), @"");
+        insta::assert_snapshot!(encoded(&some).unwrap(), @r"\x04\x02\x02id\x05UInt8\x01\x02\x04note\x10Nullable(String)\x01\x01\x00\x00\x01v\x05UInt8\x07\x08\x01x\x0fNullable(UInt8)\x01\x01\x00\x00");
         some.columns[1].truncate(1);
         some.columns[1].push_mark(Mark::Null);
-        insta::assert_snapshot!(refused(&some), @"");
+        insta::assert_snapshot!(refused(&some), @"Split: column note of table shop.orders is to become null, and TheMergeTree keeps what it was: leave the field out of the record where it has not changed, or write to a ReplacingMergeTree");
         let mut bare = block(partial(), &[], &[Op::Upsert]);
         bare.columns[2].truncate(0);
         bare.columns[2].push_mark(Mark::Absent);
-        insta::assert_snapshot!(refused(&bare), @"");
+        insta::assert_snapshot!(refused(&bare), @"Split: column v of table shop.orders is absent, and TheMergeTree keeps only nullable ones as they are: make v nullable, or have all records hold it");
         for (type_text, default) in [("UInt8", ColumnDefault::None), ("Dynamic", ColumnDefault::Expression)] {
             let reset = block(partial(), &[("w", type_text, default)], &[Op::Upsert]);
             let told = "Pause: column w of table shop.orders is in no record, and TheMergeTree would reset it: make w \
