@@ -22,3 +22,4 @@ mod tables;
 mod topics;
 mod types;
 mod until_end;
+mod upserts;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clickhouse::error::Error as ClientError;
+use tokio::time::sleep;
 
 use super::codes::Of;
 use super::hosts::Hosts;
@@ -23,6 +24,9 @@ const DDL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long every server of a cluster may take to show what DDL changed.
 const EVERYWHERE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// After a column was changed, until others who looked at it before have changed it too.
+const ALTERED_BY_ALL: Duration = Duration::from_millis(300);
 
 /// For the connection and for each chunk to be taken. Longer than the server's own patience with a silent client
 /// (`http_receive_timeout`, 30 s), so that a stalled server is told from a stalled network by its answer.
@@ -67,12 +71,28 @@ impl Session for Hosts {
     async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
         for statement in &ddl.statements {
             let Some(statement) = &self.still_needed(&ddl.table, statement).await? else { continue };
-            self.ask(async |server| {
+            let done = self.ask(async |server| {
                 // The status is sent when the statement is done, not when it starts.
                 let done = server.question(statement).with_setting("wait_end_of_query", "1").execute();
                 server.within(DDL_TIMEOUT, "cannot execute the statement", done).await
-            })
-            .await?;
+            });
+            let done = done.await;
+            if !alter::modifies(statement) {
+                done?;
+                continue;
+            }
+            // No lock spans the look and the change: who looked before this change may be about to undo it.
+            sleep(ALTERED_BY_ALL).await;
+            let is_as_before = match self.still_needed(&ddl.table, statement).await {
+                Ok(left) if done.is_ok() => !left.is_some_and(|left| alter::modifies(&left)),
+                Ok(left) => left.as_ref() == Some(statement),
+                Err(error) => error.advice != Advice::Refresh,
+            };
+            if !is_as_before {
+                let what = format!("{} was altered by another process at the same time", ddl.table);
+                return Err(Error::new(Advice::Refresh, what));
+            }
+            done?;
         }
         let Some(cluster) = &ddl.cluster else { return Ok(()) };
         match self.describe(&ddl.table).await? {
