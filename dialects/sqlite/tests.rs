@@ -508,7 +508,7 @@ async fn a_lock_is_waited_for_and_then_told() {
     sqlx::raw_sql("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").execute(&mut other).await.unwrap();
     let one = block(&table, 1, |_, columns| push_i64(&mut columns[0], 2));
     let error = connection.session.write(&[&one], None).await.unwrap_err();
-    assert_snapshot!(error, @"code SQLITE_BUSY (5): writing table `main.t`: database is locked");
+    assert_snapshot!(error.to_string().replace(&directory.0.display().to_string(), "…"), @"code SQLITE_BUSY (5): writing SQLite file `…/orders.db`: database is locked");
     assert_eq!(error.advice, Advice::Retry);
     assert!(connection.session.check(intent(&table)).await.unwrap().is_empty());
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
