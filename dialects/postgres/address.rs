@@ -43,7 +43,9 @@ pub(super) fn options(url: &Url) -> Result<PgConnectOptions, Error> {
                 ours.query_pairs_mut().append_pair(key, &value);
             }
             key => {
-                return Err(refuse(format!("`{key}` is not known")).with_hint(format!("known are {}", PARAMETERS.join(", "))));
+                return Err(
+                    refuse(format!("`{key}` is not known")).with_hint(format!("known are {}", PARAMETERS.join(", ")))
+                );
             }
         }
     }

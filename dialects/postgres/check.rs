@@ -7,12 +7,15 @@ use crate::contract::{Error, TableName, TableSchema, TableSpec};
 use crate::postgres::codes;
 use crate::postgres::grammar::SYNTAX;
 
-/// Rights on a table may be given for all columns or one by one.
+/// Rights on a table may be given for all columns or one by one. `$4`: the rights, in the order of the answers.
 const TABLE: &str = "
 SELECT current_user::text AS me, pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may_look,
-       pg_catalog.has_table_privilege(c.oid, 'INSERT')
-           OR (SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege(c.oid, name, 'INSERT')) FROM unnest($3) AS name)
-           AS may_insert,
+       ARRAY (
+           SELECT pg_catalog.has_table_privilege(c.oid, kind) OR kind <> 'DELETE' AND coalesce((
+               SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege(c.oid, name, kind)) FROM unnest($3) AS name
+           ), FALSE)
+           FROM unnest($4) WITH ORDINALITY AS wanted (kind, place) ORDER BY place
+       ) AS rights,
        pg_catalog.row_security_active(c.oid) AS rows_are_hidden,
        EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type = '3') AS has_rules
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -27,13 +30,19 @@ SELECT current_user::text AS me, n.nspname::text AS schema, pg_catalog.has_schem
 FROM pg_catalog.pg_namespace AS n WHERE n.nspname = coalesce($1, current_schema())";
 
 /// What would keep this user from writing the table.
-pub(super) async fn write(connection: &mut PgConnection, table: &TableSchema) -> Result<Vec<Error>, Error> {
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    table: &TableSchema,
+    keyed: bool,
+) -> Result<Vec<Error>, Error> {
+    // A statement that finds rows by their keys reads these.
+    let wanted: &[&str] = if keyed { &["INSERT", "UPDATE", "DELETE", "SELECT"] } else { &["INSERT"] };
     let name = &table.name;
     let failed = |error| codes::error(&format!("checking table `{name}`"), error);
     let mut problems = server(connection, name).await?;
     let columns: Vec<_> =
         table.columns.iter().filter(|column| column.value.is_ok()).map(|column| column.name.clone()).collect();
-    let asked = sqlx::query(TABLE).bind(&name.schema).bind(&name.name).bind(columns);
+    let asked = sqlx::query(TABLE).bind(&name.schema).bind(&name.name).bind(columns).bind(wanted);
     let Some(row) = asked.fetch_optional(&mut *connection).await.map_err(failed)? else { return Ok(problems) };
     let flag = |column| row.try_get::<Option<bool>, _>(column).map(|flag| flag.unwrap_or(false)).map_err(failed);
     let me = SYNTAX.identifier(&row.try_get::<String, _>("me").map_err(failed)?);
@@ -45,10 +54,13 @@ pub(super) async fn write(connection: &mut PgConnection, table: &TableSchema) ->
                 .with_hint(format!("GRANT USAGE ON SCHEMA {schema} TO {me}")),
         );
     }
-    if !flag("may_insert")? {
+    let rights: Vec<bool> = row.try_get("rights").map_err(failed)?;
+    let missing: Vec<_> = wanted.iter().zip(rights).filter(|(_, has)| !has).map(|(kind, _)| *kind).collect();
+    if !missing.is_empty() {
+        let kinds = missing.join(", ");
         problems.push(
-            Error::pause(format!("table `{name}`: user {me} may not insert into it"))
-                .with_hint(format!("GRANT INSERT ON {quoted} TO {me}")),
+            Error::pause(format!("table `{name}`: user {me} lacks the right to {kinds}"))
+                .with_hint(format!("GRANT {kinds} ON {quoted} TO {me}")),
         );
     }
     if flag("rows_are_hidden")? {

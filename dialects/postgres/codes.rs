@@ -30,7 +30,11 @@ const CODES: &[Code] = &[
     code("40", Advice::Retry, None),
     code("55P03", Advice::Retry, Some("another session holds a lock on the table: let it finish")),
     code("55006", Advice::Retry, Some("somebody else uses what has to be changed")),
-    code("25006", Advice::Pause, Some("the server or the user may only read: name the primary server, and check default_transaction_read_only")),
+    code(
+        "25006",
+        Advice::Pause,
+        Some("the server or the user may only read: name the primary server, and check default_transaction_read_only"),
+    ),
     code("25P03", Advice::Retry, None),
     // Resources that come back.
     code("53300", Advice::Retry, Some("raise max_connections, or close other connections")),

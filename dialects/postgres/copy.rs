@@ -1,6 +1,5 @@
 //! A block's values in the binary form of `COPY`, which is also that of the elements of arrays: a length and the bytes.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ethnum::I256;
@@ -22,8 +21,10 @@ const MICROSECONDS: i64 = 10_957 * 86_400 * 1_000_000;
 
 /// A block whose columns were looked at once.
 pub(super) struct Source<'a> {
-    block: &'a Block,
-    fields: Vec<Field<'a>>,
+    /// The block.
+    pub(super) block: &'a Block,
+    /// Its columns.
+    pub(super) fields: Vec<Field<'a>>,
 }
 
 /// One column of the block.
@@ -32,14 +33,6 @@ pub(super) struct Field<'a> {
     pub(super) declared: Declared,
     cells: Cells<'a>,
     marks: &'a [u8],
-}
-
-/// Rows that give the same columns.
-pub(super) struct Group {
-    /// Which, all where there is no list.
-    pub(super) rows: Option<Vec<u32>>,
-    /// For each field whether they give it.
-    pub(super) given: Box<[bool]>,
 }
 
 /// The values of a column with what is needed to write one of them.
@@ -53,11 +46,31 @@ enum Cells<'a> {
     Uuid(&'a [[u8; 16]]),
     Date(&'a [i32]),
     /// Microseconds are `ticks × factor − start`, of ticks from the first to the last.
-    Ticks { ticks: &'a [i64], factor: i64, start: i64, first: i64, last: i64 },
-    Numeric { values: Unscaled<'a>, scale: u8, fixed: bool },
+    Ticks {
+        ticks: &'a [i64],
+        factor: i64,
+        start: i64,
+        first: i64,
+        last: i64,
+    },
+    Numeric {
+        values: Unscaled<'a>,
+        scale: u8,
+        fixed: bool,
+    },
     /// Most columns hold no NUL at all, which is seen at once.
-    Text { bytes: &'a [u8], ends: &'a [u32], rule: TextRule, has_nul: bool },
-    Array { ends: &'a [u32], element: u32, cells: Box<Cells<'a>>, marks: &'a [u8] },
+    Text {
+        bytes: &'a [u8],
+        ends: &'a [u32],
+        rule: TextRule,
+        has_nul: bool,
+    },
+    Array {
+        ends: &'a [u32],
+        element: u32,
+        cells: Box<Cells<'a>>,
+        marks: &'a [u8],
+    },
 }
 
 enum Unscaled<'a> {
@@ -95,56 +108,24 @@ impl<'a> Source<'a> {
         Ok(Self { block, fields: fields.collect::<Result<_, _>>()? })
     }
 
-    /// The block's rows by which columns they leave out, of those that `may_miss` names: a list of columns holds for a
-    /// whole statement. Almost always one group.
-    pub(super) fn groups(&self, may_miss: impl Fn(&Field<'_>) -> bool) -> Vec<Group> {
-        let misses: Vec<_> = self
-            .fields
-            .iter()
-            .map(|field| may_miss(field) && field.marks.contains(&(Mark::Absent as u8)))
-            .collect();
-        if !misses.contains(&true) {
-            return vec![Group { rows: None, given: vec![true; self.fields.len()].into() }];
-        }
-        let mut groups: Vec<Group> = Vec::new();
-        let mut known: HashMap<Box<[bool]>, usize> = HashMap::new();
-        let mut given = vec![true; self.fields.len()];
-        for row in 0..self.block.rows {
-            for ((given, field), misses) in given.iter_mut().zip(&self.fields).zip(&misses) {
-                *given = !(*misses && field.mark(row) == Mark::Absent);
-            }
-            let index = known.get(given.as_slice()).copied().unwrap_or_else(|| {
-                known.insert(given.as_slice().into(), groups.len());
-                groups.push(Group { rows: Some(Vec::new()), given: given.as_slice().into() });
-                groups.len() - 1
-            });
-            let row = u32::try_from(row).expect("a block has fewer than 2³² rows");
-            groups[index].rows.get_or_insert_default().push(row);
-        }
-        groups
-    }
-
-    /// The columns that a group gives.
-    pub(super) fn given(&self, group: &Group) -> Vec<&Field<'a>> {
-        self.fields.iter().zip(&group.given).filter_map(|(field, given)| given.then_some(field)).collect()
-    }
-
-    /// The rows of a group.
-    pub(super) fn rows<'g>(&self, group: &'g Group) -> Box<dyn Iterator<Item = usize> + Send + 'g> {
-        match &group.rows {
-            None => Box::new(0..self.block.rows),
-            Some(rows) => Box::new(rows.iter().map(|row| *row as usize)),
-        }
-    }
-
-    /// Appends one row.
+    /// Appends one row with these columns of the block.
     ///
     /// # Errors
     /// When a value has no place in Postgres: [`Advice::Split`].
-    pub(super) fn put_row(&self, out: &mut Vec<u8>, row: usize, fields: &[&Field<'a>]) -> Result<(), Error> {
-        let count = u16::try_from(fields.len()).expect("a table has at most 1,600 columns");
+    pub(super) fn put_row(&self, out: &mut Vec<u8>, row: u32, columns: &[usize]) -> Result<(), Error> {
+        let count = u16::try_from(columns.len()).expect("a table has at most 1,600 columns");
         out.extend_from_slice(&count.to_be_bytes());
-        fields.iter().try_for_each(|field| self.put(out, row, field))
+        columns.iter().try_for_each(|column| self.put(out, row as usize, &self.fields[*column]))
+    }
+
+    /// Appends an array of these rows of a column.
+    ///
+    /// # Errors
+    /// As [`Source::put_row`].
+    pub(super) fn put_column(&self, out: &mut Vec<u8>, rows: &[u32], column: usize) -> Result<(), Error> {
+        let field = &self.fields[column];
+        put_array_header(out, field.declared.oids().0, rows.len(), true);
+        rows.iter().try_for_each(|row| self.put(out, *row as usize, field))
     }
 
     fn put(&self, out: &mut Vec<u8>, row: usize, field: &Field<'a>) -> Result<(), Error> {
@@ -156,12 +137,13 @@ impl<'a> Source<'a> {
 }
 
 impl Field<'_> {
-    fn mark(&self, row: usize) -> Mark {
-        mark(self.marks, row)
+    /// What a value has to be cast to in a statement.
+    pub(super) fn cast(&self) -> Option<&str> {
+        types::cast(&self.target.type_text, &self.declared)
     }
 
     fn put(&self, out: &mut Vec<u8>, row: usize) -> Result<(), &'static str> {
-        match self.mark(row) {
+        match mark(self.marks, row) {
             Mark::Value => self.cells.put(out, row),
             Mark::Null | Mark::Absent => {
                 out.extend_from_slice(&NULL);
@@ -348,7 +330,7 @@ impl TextRule {
 
 /// Counts characters only where the bytes are too many.
 fn is_longer(text: &[u8], most: usize) -> bool {
-    text.len() > most && text.iter().filter(|byte| (**byte as i8) >= -0x40).count() > most
+    text.len() > most && text.iter().filter(|byte| **byte & 0xc0 != 0x80).count() > most
 }
 
 /// Whether JSON text has `\u0000` in one of its strings: a backslash that is not itself escaped stands before it.

@@ -3,7 +3,7 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, Row as _};
 
-use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema};
+use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema, Upserts};
 use crate::postgres::codes;
 use crate::postgres::grammar::check_name;
 use crate::postgres::types;
@@ -36,21 +36,30 @@ LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typcategory = 'A'
 LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = $1 AND d.adnum = c.attnum
 ORDER BY c.attnum";
 
+/// Unique indexes that `ON CONFLICT` can use, that of the primary key first, each with its columns in order. A
+/// collation that finds different texts equal makes it none of ours.
+const KEYS: &str = "
+SELECT (SELECT pg_catalog.array_agg(a.attname::text ORDER BY part.place)
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS part (number, place)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = part.number
+        WHERE part.place <= i.indnkeyatts) AS columns,
+       (SELECT pg_catalog.string_agg(c.collname::text, ', ')
+        FROM unnest(i.indcollation::oid[]) AS part (oid) JOIN pg_catalog.pg_collation AS c ON c.oid = part.oid
+        WHERE NOT c.collisdeterministic) AS folding
+FROM pg_catalog.pg_index AS i
+WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+ORDER BY NOT i.indisprimary, i.indexrelid";
+
 /// The table as it is now.
-pub(super) async fn describe(
-    connection: &mut PgConnection,
-    table: &TableName,
-) -> Result<Option<TableSchema>, Error> {
+pub(super) async fn describe(connection: &mut PgConnection, table: &TableName) -> Result<Option<TableSchema>, Error> {
     // A longer name would be cut, and another table found.
     for name in table.schema.iter().chain([&table.name]) {
         check_name(name).map_err(|why| Error::pause(format!("table `{table}`: {why}")))?;
     }
     let failed = |error| codes::error(&format!("describing table `{table}`"), error);
     // Both questions see the same table.
-    let mut transaction = connection
-        .begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
-        .map_err(failed)?;
+    let mut transaction =
+        connection.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
     let relation = sqlx::query(RELATION).bind(&table.name).bind(&table.schema);
     let Some(found) = relation.fetch_optional(&mut *transaction).await.map_err(failed)? else {
         transaction.commit().await.map_err(failed)?;
@@ -79,9 +88,46 @@ pub(super) async fn describe(
     };
     let oid: sqlx::postgres::types::Oid = found.try_get("oid").map_err(failed)?;
     let rows = sqlx::query(COLUMNS).bind(oid).fetch_all(&mut *transaction).await.map_err(failed)?;
+    let keys = sqlx::query(KEYS).bind(oid).fetch_all(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    let columns = rows.iter().map(column).collect::<Result<_, _>>().map_err(failed)?;
-    Ok(Some(TableSchema { name, kind: kind.into(), columns }))
+    let columns: Vec<_> = rows.iter().map(column).collect::<Result<_, _>>().map_err(failed)?;
+    let upserts = upserts(&keys, &columns).map_err(failed)?;
+    let promise = kind.starts_with("unlogged").then(|| "its rows are gone when the server crashes".to_owned());
+    Ok(Some(TableSchema { upserts, promise, ..TableSchema::new(name, kind, columns) }))
+}
+
+fn upserts(keys: &[PgRow], columns: &[TableColumn]) -> Result<Upserts, sqlx::Error> {
+    let mut usable: Vec<Vec<String>> = Vec::new();
+    let mut never = None;
+    for key in keys {
+        let names: Vec<String> = key.try_get("columns")?;
+        let parts: Vec<_> = columns.iter().filter(|column| names.contains(&column.name)).collect();
+        // Nulls are never equal to each other; where an index says otherwise, `=` still does not find them.
+        if parts.iter().any(|column| column.value.as_ref().is_ok_and(|value| value.nullable)) {
+            continue;
+        }
+        let is_ambiguous = |column: &&TableColumn| {
+            column.type_text.contains("citext")
+                || types::parse(&column.type_text).is_ok_and(|declared| declared.is_ambiguous())
+        };
+        let why = match key.try_get::<Option<String>, _>("folding")? {
+            Some(collation) => Some(format!("compares texts by {collation}, which takes different ones for one")),
+            None => parts.iter().find(|column| is_ambiguous(column)).map(|column| {
+                format!("has values of type {}, which are compared otherwise than they are written", column.type_text)
+            }),
+        };
+        match why {
+            None => usable.push(names),
+            Some(why) => _ = never.get_or_insert(format!("its key ({}) {why}", names.join(", "))),
+        }
+    }
+    Ok(match never {
+        Some(why) if usable.is_empty() => {
+            let hint = "make a unique index of columns with other types or collations".into();
+            Upserts::Never { why, hint }
+        }
+        _ => Upserts::Keys(usable),
+    })
 }
 
 fn column(row: &PgRow) -> Result<TableColumn, sqlx::Error> {

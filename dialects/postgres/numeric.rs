@@ -119,9 +119,8 @@ mod tests {
         assert_eq!((usize::from(*count), bytes.len() - 4), (digits.len(), 8 + 2 * digits.len()));
         assert_eq!(u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize, bytes.len() - 4);
         let weight = i32::from(weight.cast_signed());
-        let group = |place: i32| {
-            usize::try_from(weight - place).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
-        };
+        let group =
+            |place: i32| usize::try_from(weight - place).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0);
         let whole: String = (0..=weight.max(0)).rev().map(|place| format!("{:04}", group(place))).collect();
         let behind: String = (1..=i32::from(scale.div_ceil(4))).map(|place| format!("{:04}", group(-place))).collect();
         let whole = whole.trim_start_matches('0');
@@ -167,7 +166,14 @@ mod tests {
 
     #[test]
     fn zeros_and_ends_are_written() {
-        for (unscaled, scale, fixed) in [(0, 0, "0"), (0, 4, "0.0000"), (1, 38, &format!("0.{}1", "0".repeat(37))), (10_000, 4, "1.0000"), (-5, 1, "-0.5"), (120_000, 0, "120000")] {
+        for (unscaled, scale, fixed) in [
+            (0, 0, "0"),
+            (0, 4, "0.0000"),
+            (1, 38, &format!("0.{}1", "0".repeat(37))),
+            (10_000, 4, "1.0000"),
+            (-5, 1, "-0.5"),
+            (120_000, 0, "120000"),
+        ] {
             let mut out = Vec::new();
             put_i128(&mut out, unscaled, scale, true);
             assert_eq!(read(&out), fixed);

@@ -5,17 +5,15 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::contract::{Block, Error, Receipt, Session, TableName, TableSchema, TableSpec};
+use crate::contract::{
+    Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
+};
 use crate::generic::Statement;
-use crate::postgres::copy::{HEADER, Source, TRAILER};
-use crate::postgres::grammar::SYNTAX;
-use crate::postgres::{check, codes, describe};
+use crate::postgres::copy::Source;
+use crate::postgres::{check, codes, describe, offsets, write};
 
 /// How long the server may take to let us in.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Bytes that are encoded before they are sent: while the server reads them, the next are made.
-const CHUNK: usize = 256 << 10;
 
 /// What each connection begins with. A commit waits for the disk at least; a server that sees that we are gone gives up
 /// what it was doing for us, where its system can tell.
@@ -24,7 +22,7 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 SELECT set_config('TimeZone', 'UTC', false)";
 const WATCHFUL: &str = "SET client_connection_check_interval = '2s'";
 
-/// DDL that lost a race against another process's is tried so often.
+/// What lost a race against another process's DDL is tried so often.
 const RACES: usize = 10;
 
 /// Connections, made when they are needed and kept. Each write has one of its own, so that tables do not wait for each
@@ -72,18 +70,33 @@ impl PostgresSession {
         }
         result
     }
+
+    /// Runs `work` in a transaction, which it may end itself: then it answers `None`.
+    async fn with_transaction<T>(
+        &self,
+        doing: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let failed = |error| codes::error(doing, error);
+        self.with(async |connection| {
+            sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(failed)?;
+            let done = work(connection).await?;
+            if done.is_some() {
+                sqlx::raw_sql("COMMIT").execute(connection).await.map_err(failed)?;
+            }
+            Ok(done)
+        })
+        .await
+    }
 }
 
 #[async_trait]
 impl Session for PostgresSession {
-    fn parallel_writes(&self) -> usize {
-        1
-    }
-
     async fn server(&self) -> Result<String, Error> {
         self.with(async |connection| {
             let version = sqlx::query_scalar::<_, String>("SELECT current_setting('server_version')");
-            let version = version.fetch_one(connection).await.map_err(|error| codes::error("asking Postgres", error))?;
+            let version =
+                version.fetch_one(connection).await.map_err(|error| codes::error("asking Postgres", error))?;
             Ok(format!("PostgreSQL {version}"))
         })
         .await
@@ -93,86 +106,68 @@ impl Session for PostgresSession {
         self.with(async |connection| describe::describe(connection, table).await).await
     }
 
-    async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
-        self.with(async |connection| check::write(connection, table).await).await
-    }
-
-    async fn check_create(&self, table: &TableSpec) -> Result<Vec<Error>, Error> {
-        self.with(async |connection| check::create(connection, table).await).await
-    }
-
-    async fn execute(&self, statement: &str) -> Result<(), Error> {
-        let statement = Statement::ddl(statement);
-        let mut races = 0;
-        loop {
-            let done = self
-                .with(async |connection| {
-                    let done = sqlx::raw_sql(&statement).execute(connection).await;
-                    done.map(drop).map_err(|error| codes::error("running DDL", error))
-                })
-                .await;
-            match done {
-                Err(error) if codes::is_race(&error) && races < RACES => races += 1,
-                done => return done,
-            }
-        }
-    }
-
-    async fn write(&self, block: &Block) -> Result<Receipt, Error> {
-        if block.rows == 0 {
-            return Ok(Receipt::default());
-        }
-        let source = Source::new(block)?;
-        let doing = format!("writing table `{}`", block.layout.table.name);
-        let failed = |error| codes::error(&doing, error);
-        self.with(async |connection| {
-            sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(failed)?;
-            let bytes = insert(connection, block, &source).await?;
-            sqlx::raw_sql("COMMIT").execute(connection).await.map_err(failed)?;
-            Ok(Receipt { rows: block.rows, bytes })
+    async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
+        self.with(async |connection| match intent {
+            Intent::Write { table, keyed, cluster: _ } => check::write(connection, table, keyed).await,
+            Intent::Create(table) => check::create(connection, table).await,
         })
         .await
     }
-}
 
-/// Inserts a block, within a transaction. Returns the bytes that were sent.
-async fn insert(connection: &mut PgConnection, block: &Block, source: &Source<'_>) -> Result<usize, Error> {
-    let table = &block.layout.table.name;
-    let doing = format!("writing table `{table}`");
-    let failed = |error| codes::error(&doing, error);
-    let mut bytes = 0;
-    let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
-    for group in source.groups(|field| field.target.default.fills_in()) {
-        let fields = source.given(&group);
-        if fields.is_empty() {
-            // `COPY` needs a column.
-            let statement = SYNTAX.insert(table, &[], 1);
-            for _ in source.rows(&group) {
-                sqlx::query(&statement).execute(&mut *connection).await.map_err(failed)?;
-            }
-            continue;
-        }
-        let names: Vec<_> = fields.iter().map(|field| SYNTAX.identifier(&field.target.name)).collect();
-        let statement =
-            format!("COPY {} ({}) FROM STDIN (FORMAT BINARY)", SYNTAX.table(table), names.join(", "));
-        let mut copying = connection.copy_in_raw(&statement).await.map_err(failed)?;
-        out.extend_from_slice(HEADER);
-        for row in source.rows(&group) {
-            if let Err(error) = source.put_row(&mut out, row, &fields) {
-                let _ = copying.abort("a value that Postgres does not take").await;
-                return Err(error);
-            }
-            if out.len() >= CHUNK {
-                bytes += out.len();
-                copying.send(out.as_slice()).await.map_err(failed)?;
-                out.clear();
+    async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
+        let doing = format!("running DDL for table `{}`", ddl.table);
+        let mut races = 0;
+        loop {
+            let done = self.with_transaction(&doing, async |connection| {
+                for statement in &ddl.statements {
+                    let done = sqlx::raw_sql(&Statement::ddl(statement)).execute(&mut *connection).await;
+                    done.map_err(|error| codes::error(&doing, error))?;
+                }
+                Ok(Some(()))
+            });
+            match done.await {
+                Err(error) if codes::is_race(&error) && races < RACES => races += 1,
+                done => return done.map(drop),
             }
         }
-        out.extend_from_slice(&TRAILER);
-        bytes += out.len();
-        copying.send(out.as_slice()).await.map_err(failed)?;
-        out.clear();
-        copying.finish().await.map_err(failed)?;
     }
-    Ok(bytes)
+
+    async fn write(&self, blocks: &[&Block], progress: Option<&Progress>) -> Result<Receipt, Error> {
+        let blocks = blocks.iter().filter(|block| block.rows > 0);
+        let sources = blocks.map(|block| Source::new(block)).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() && progress.is_none() {
+            return Ok(Receipt::default());
+        }
+        let tables: Vec<_> = sources.iter().map(|source| format!("`{}`", source.block.layout.table.name)).collect();
+        let doing = format!("writing {}", tables.join(", "));
+        let written = self.with_transaction(&doing, async |connection| {
+            if let Some(progress) = progress
+                && !offsets::advance(connection, progress).await?
+            {
+                return Ok(None);
+            }
+            let mut receipt = Receipt::default();
+            for source in &sources {
+                receipt += write::write(connection, source).await?;
+            }
+            Ok(Some(receipt))
+        });
+        // What an earlier attempt wrote is acknowledged now.
+        let rows = sources.iter().map(|source| source.block.rows).sum();
+        Ok(written.await?.unwrap_or(Receipt { rows, bytes: 0 }))
+    }
+
+    async fn resume(&self, pipeline: &str, partitions: &[Partition]) -> Result<Vec<Resumed>, Error> {
+        let doing = format!("taking over the partitions of pipeline `{pipeline}`");
+        let mut races = 0;
+        loop {
+            let resumed = self.with_transaction(&doing, async |connection| {
+                offsets::resume(connection, pipeline, partitions).await.map(Some)
+            });
+            match resumed.await {
+                Err(error) if codes::is_race(&error) && races < RACES => races += 1,
+                resumed => return resumed.map(Option::unwrap_or_default),
+            }
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Probe for Shop {
         };
         let texts: Vec<_> = columns.iter().map(text).collect();
         // Qualified: the texts have the names of columns, too.
-    let first = SYNTAX.identifier(&columns[0].name);
+        let first = SYNTAX.identifier(&columns[0].name);
         let sql = format!("SELECT {} FROM {} AS t ORDER BY t.{first}", texts.join(", "), SYNTAX.table(table));
         let rows = sqlx::query(&Statement::ddl(&sql)).fetch_all(&mut self.other().await).await.unwrap();
         rows.iter().map(|row| (0..columns.len()).map(|index| row.get(index)).collect()).collect()
@@ -93,12 +93,12 @@ async fn describe(connection: &Connection, table: &str) -> Arc<TableSchema> {
 
 /// A block for all of a table's columns; `fill` pushes one row after the other.
 fn block(table: &Arc<TableSchema>, rows: usize, mut fill: impl FnMut(usize, &mut [Column])) -> Block {
-    let layout = Layout { table: Arc::clone(table), targets: (0..table.columns.len()).collect() };
+    let layout = Layout::new(Arc::clone(table), (0..table.columns.len()).collect::<Vec<_>>());
     let mut columns = layout.empty_columns();
     for row in 0..rows {
         fill(row, &mut columns);
     }
-    Block { layout: Arc::new(layout), columns, rows }
+    Block::new(Arc::new(layout), columns, rows)
 }
 
 fn push_i64(column: &mut Column, value: i64) {

@@ -76,6 +76,12 @@ impl Declared {
         Self { kind, logical }
     }
 
+    /// Whether values that are equal to the server may be different ones as they come: `0.0` and `-0.0`, `::1` and
+    /// `0::1`. Rows of such a key cannot be told apart here as the server does.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        matches!(self.kind, Kind::Float4 | Kind::Float8 | Kind::Inet | Kind::Json | Kind::Jsonb | Kind::Array(_))
+    }
+
     /// The object ids of the type (without its length, its scale) and of arrays of it. `None` for enums, which have
     /// other ones in each database; as text they are cast.
     pub(super) fn oids(&self) -> (u32, u32) {
@@ -197,15 +203,13 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
             Some(digits) => Ok(Declared::new(Kind::Time, T::Time { digits })),
             None => refuse("0 to 6 digits can stand behind the second"),
         },
-        ("timestamp" | "timestamp without time zone" | "timestamptz" | "timestamp with time zone", _) => {
-            match digits {
-                Some(digits) => {
-                    let zoned = matches!(name.as_str(), "timestamptz" | "timestamp with time zone");
-                    Ok(Declared::new(Kind::Timestamp { zoned }, T::Timestamp { digits }))
-                }
-                None => refuse("0 to 6 digits can stand behind the second"),
+        ("timestamp" | "timestamp without time zone" | "timestamptz" | "timestamp with time zone", _) => match digits {
+            Some(digits) => {
+                let zoned = matches!(name.as_str(), "timestamptz" | "timestamp with time zone");
+                Ok(Declared::new(Kind::Timestamp { zoned }, T::Timestamp { digits }))
             }
-        }
+            None => refuse("0 to 6 digits can stand behind the second"),
+        },
         ("json", []) => Ok(Declared::new(Kind::Json, T::Json)),
         ("jsonb", []) => Ok(Declared::new(Kind::Jsonb, T::Json)),
         ("inet", []) => Ok(Declared::new(Kind::Inet, T::String)),
@@ -239,6 +243,13 @@ pub(super) fn described(declared: &str, base: &str, kind: &str) -> String {
     if declared == base { format!("{declared}{suffix}") } else { format!("{declared}{DOMAIN}{base}{suffix}") }
 }
 
+/// What a text has to be cast to that is meant for a column of this type: an enum, which texts do not become by
+/// themselves.
+pub(super) fn cast<'t>(text: &'t str, declared: &Declared) -> Option<&'t str> {
+    let name = text.split_once(DOMAIN).map_or_else(|| text.strip_suffix(ENUM), |(domain, _)| Some(domain));
+    name.filter(|_| declared.kind == Kind::Enum)
+}
+
 /// What a column of this type takes.
 pub(super) fn value(declared: &Declared, nullable: bool) -> ValueType {
     let range = range(&declared.logical);
@@ -257,6 +268,55 @@ pub(super) fn range(logical: &LogicalType) -> Option<RangeInclusive<i64>> {
             let end = days_from_civil(294_277, 1, 1).checked_mul(per_day);
             Some(FIRST * per_day..=end.map_or(i64::MAX, |end| end - 1))
         }
+        _ => None,
+    }
+}
+
+/// Whether a column can become another type that holds each of its values as it is: `Some`, and whether the server
+/// writes the table anew for it. A column of a domain stays: its constraints would be gone.
+pub(super) fn widening(text: &str, from: &Declared, to: &Declared) -> Option<bool> {
+    use LogicalType as T;
+    let decimal = |logical: &LogicalType| match *logical {
+        T::Int16 => Some((5, 0)),
+        T::Int32 => Some((10, 0)),
+        T::Int64 => Some((19, 0)),
+        T::Decimal { precision, scale } => Some((precision - scale, scale)),
+        _ => None,
+    };
+    if text.contains(DOMAIN) {
+        return None;
+    }
+    let holds = match (&from.kind, &to.kind) {
+        (Kind::Int2, Kind::Int4 | Kind::Int8) | (Kind::Int4, Kind::Int8) | (Kind::Float4, Kind::Float8) => true,
+        (Kind::Numeric { fixed_scale: false }, _) => false,
+        (Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Numeric { .. }, Kind::Numeric { .. }) => {
+            let ((whole, behind), (wide, deep)) = (decimal(&from.logical)?, decimal(&to.logical)?);
+            whole <= wide && behind <= deep
+        }
+        (Kind::Text { max, padded }, Kind::Text { max: more, padded: fills }) => {
+            (*padded || !fills) && more.is_none_or(|more| max.is_some_and(|max| max <= more))
+        }
+        (Kind::Time, Kind::Time) => digits(&from.logical) <= digits(&to.logical),
+        (Kind::Timestamp { zoned }, Kind::Timestamp { zoned: other }) => {
+            zoned == other && digits(&from.logical) <= digits(&to.logical)
+        }
+        _ => false,
+    };
+    // Of the same kind the bytes of a value are the same, unless it is filled up or rounded.
+    let stays = match (&from.kind, &to.kind) {
+        (Kind::Text { padded: false, .. }, _) | (Kind::Time | Kind::Timestamp { .. }, _) => true,
+        (Kind::Numeric { .. }, Kind::Numeric { .. }) => digits(&from.logical) == digits(&to.logical),
+        _ => false,
+    };
+    holds.then_some(!stays)
+}
+
+/// Digits behind the point.
+fn digits(logical: &LogicalType) -> Option<u8> {
+    match *logical {
+        LogicalType::Decimal { scale: digits, .. }
+        | LogicalType::Time { digits }
+        | LogicalType::Timestamp { digits } => Some(digits),
         _ => None,
     }
 }
