@@ -188,10 +188,11 @@ mod tests {
         let ddl = PostgresGrammar.alter_table(&table, &changes, None).unwrap();
         assert_snapshot!(ddl.statements.join(";\n"), @r#"
         ALTER TABLE "shop"."orders" ADD COLUMN IF NOT EXISTS "new" boolean;
-        ALTER TABLE "shop"."orders" ALTER COLUMN "id" TYPE bigint;
-        ALTER TABLE "shop"."orders" ALTER COLUMN "price" TYPE numeric(12,4);
-        ALTER TABLE "shop"."orders" ALTER COLUMN "price" DROP NOT NULL;
-        ALTER TABLE "shop"."orders" ALTER COLUMN "note" TYPE text
+        ALTER TABLE "shop"."orders"
+            ALTER COLUMN "id" TYPE bigint,
+            ALTER COLUMN "price" TYPE numeric(12,4),
+            ALTER COLUMN "price" DROP NOT NULL,
+            ALTER COLUMN "note" TYPE text
         "#);
         assert_snapshot!(ddl.notes.join("\n"), @"
         column `id`: the server writes the whole table anew, and locks it until it has done so
@@ -212,9 +213,9 @@ mod tests {
         let widen = |name, type_text, nullable| refusal(Change::Widen(ColumnSpec::new(name, type_text, nullable)));
         assert_snapshot!(widen("id", "integer", false), @"table `shop.orders`, column `id` bigint: integer does not hold all that it may hold now");
         assert_snapshot!(widen("id", "bigint", true), @"table `shop.orders`, column `id` bigint: it is part of a key, which takes no null");
-        assert_snapshot!(widen("price", "numeric(10,3)", false), @"");
-        assert_snapshot!(widen("size", "bigint", true), @"");
-        assert_snapshot!(widen("other", "bigint", true), @"");
-        assert_snapshot!(refusal(Change::Add(ColumnSpec::new("new", "boolean", false))), @"");
+        assert_snapshot!(widen("price", "numeric(10,3)", false), @"table `shop.orders`, column `price` numeric(10,2): numeric(10,3) does not hold all that it may hold now");
+        assert_snapshot!(widen("size", "bigint", true), @"table `shop.orders`, column `size` shop.size, a domain over integer: bigint does not hold all that it may hold now");
+        assert_snapshot!(widen("other", "bigint", true), @"table `shop.orders` has no column `other`");
+        assert_snapshot!(refusal(Change::Add(ColumnSpec::new("new", "boolean", false))), @"table `shop.orders`, column `new`: rows that are there have no value for it: let it take null, or give it a default");
     }
 }
