@@ -124,7 +124,7 @@ impl<'a> Source<'a> {
     /// As [`Source::put_row`].
     pub(super) fn put_column(&self, out: &mut Vec<u8>, rows: &[u32], column: usize) -> Result<(), Error> {
         let field = &self.fields[column];
-        put_array_header(out, field.declared.oids().0, rows.len(), true);
+        put_array_header(out, field.declared.wire().oid, rows.len(), true);
         rows.iter().try_for_each(|row| self.put(out, *row as usize, field))
     }
 
@@ -206,7 +206,7 @@ impl<'a> Cells<'a> {
             }
             (Kind::Array(element), Values::List(list)) => Self::Array {
                 ends: &list.ends,
-                element: element.oids().0,
+                element: element.wire().oid,
                 cells: Box::new(Self::new(&list.values, element)?),
                 marks: list.values.marks.as_bytes(),
             },

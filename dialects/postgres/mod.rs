@@ -46,7 +46,7 @@ pub fn connect(target: &Target) -> Result<Connection, Error> {
     let options = address::options(&target.url)?;
     Ok(Connection {
         grammar: Arc::new(PostgresGrammar),
-        session: Arc::new(PostgresSession::new(options)),
+        session: Arc::new(PostgresSession::new(options, write::ROWS)),
         transactional: true,
     })
 }

@@ -29,12 +29,14 @@ const RACES: usize = 10;
 /// other.
 pub(super) struct PostgresSession {
     options: PgConnectOptions,
+    /// So many new rows do not need a `COPY`.
+    few: usize,
     idle: Mutex<Vec<PgConnection>>,
 }
 
 impl PostgresSession {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options, idle: Mutex::default() }
+    pub(super) fn new(options: PgConnectOptions, few: usize) -> Self {
+        Self { options, few, idle: Mutex::default() }
     }
 
     async fn connect(&self) -> Result<PgConnection, Error> {
@@ -148,7 +150,7 @@ impl Session for PostgresSession {
             }
             let mut receipt = Receipt::default();
             for source in &sources {
-                receipt += write::write(connection, source).await?;
+                receipt += write::write(connection, source, self.few).await?;
             }
             Ok(Some(receipt))
         });

@@ -19,6 +19,8 @@ use crate::postgres::grammar::SYNTAX;
 struct Shop {
     server: Postgres,
     schema: String,
+    /// To look at tables.
+    reader: tokio::sync::Mutex<PgConnection>,
 }
 
 impl Shop {
@@ -26,9 +28,10 @@ impl Shop {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let server = Postgres::running().unwrap_or_else(|error| panic!("{error}"));
         let schema = format!("Shop_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let shop = Self { server, schema };
-        shop.run(&format!("DROP SCHEMA IF EXISTS \"{0}\" CASCADE; CREATE SCHEMA \"{0}\"", shop.schema)).await;
-        shop
+        let mut reader = other(&server, &schema).await;
+        let sql = format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE; CREATE SCHEMA \"{schema}\"");
+        sqlx::raw_sql(&Statement::ddl(&sql)).execute(&mut reader).await.unwrap();
+        Self { server, schema, reader: reader.into() }
     }
 
     fn connect(&self) -> Connection {
@@ -42,17 +45,16 @@ impl Shop {
 
     /// Another program's connection.
     async fn other(&self) -> PgConnection {
-        let options: PgConnectOptions = self.server.url().parse().unwrap();
-        options.options([("search_path", format!("\"{}\"", self.schema))]).connect().await.unwrap()
+        other(&self.server, &self.schema).await
     }
 
     async fn run(&self, sql: &str) {
-        sqlx::raw_sql(&Statement::ddl(sql)).execute(&mut self.other().await).await.unwrap();
+        sqlx::raw_sql(&Statement::ddl(sql)).execute(&mut *self.reader.lock().await).await.unwrap();
     }
 
     /// One text.
     async fn ask(&self, sql: &str) -> String {
-        let row = sqlx::query(&Statement::ddl(sql)).fetch_one(&mut self.other().await).await.unwrap();
+        let row = sqlx::query(&Statement::ddl(sql)).fetch_one(&mut *self.reader.lock().await).await.unwrap();
         row.get(0)
     }
 
@@ -78,9 +80,14 @@ impl Probe for Shop {
         // Qualified: the texts have the names of columns, too.
         let first = SYNTAX.identifier(&columns[0].name);
         let sql = format!("SELECT {} FROM {} AS t ORDER BY t.{first}", texts.join(", "), SYNTAX.table(table));
-        let rows = sqlx::query(&Statement::ddl(&sql)).fetch_all(&mut self.other().await).await.unwrap();
+        let rows = sqlx::query(&Statement::ddl(&sql)).fetch_all(&mut *self.reader.lock().await).await.unwrap();
         rows.iter().map(|row| (0..columns.len()).map(|index| row.get(index)).collect()).collect()
     }
+}
+
+async fn other(server: &Postgres, schema: &str) -> PgConnection {
+    let options: PgConnectOptions = server.url().parse().unwrap();
+    options.options([("search_path", format!("\"{schema}\""))]).connect().await.unwrap()
 }
 
 fn target(url: &str) -> Target {

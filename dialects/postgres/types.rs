@@ -82,31 +82,41 @@ impl Declared {
         matches!(self.kind, Kind::Float4 | Kind::Float8 | Kind::Inet | Kind::Json | Kind::Jsonb | Kind::Array(_))
     }
 
-    /// The object ids of the type (without its length, its scale) and of arrays of it. `None` for enums, which have
-    /// other ones in each database; as text they are cast.
-    pub(super) fn oids(&self) -> (u32, u32) {
+    /// What the type is called in the protocol, without its length, its scale. Enums, which are another one in each
+    /// database, travel as texts.
+    pub(super) fn wire(&self) -> Wire {
+        let wire = |name, oid, array| Wire { name, oid, array };
         match &self.kind {
-            Kind::Bool => (16, 1000),
-            Kind::Int2 => (21, 1005),
-            Kind::Int4 => (23, 1007),
-            Kind::Int8 => (20, 1016),
-            Kind::Float4 => (700, 1021),
-            Kind::Float8 => (701, 1022),
-            Kind::Numeric { .. } => (1700, 1231),
-            Kind::Text { padded: true, .. } => (1042, 1014),
-            Kind::Text { max: Some(_), .. } => (1043, 1015),
-            Kind::Text { .. } | Kind::Enum => (25, 1009),
-            Kind::Uuid => (2950, 2951),
-            Kind::Date => (1082, 1182),
-            Kind::Time => (1083, 1183),
-            Kind::Timestamp { zoned: true } => (1184, 1185),
-            Kind::Timestamp { zoned: false } => (1114, 1115),
-            Kind::Json => (114, 199),
-            Kind::Jsonb => (3802, 3807),
-            Kind::Inet => (869, 1041),
-            Kind::Array(element) => (element.oids().1, 0),
+            Kind::Bool => wire("boolean", 16, 1000),
+            Kind::Int2 => wire("smallint", 21, 1005),
+            Kind::Int4 => wire("integer", 23, 1007),
+            Kind::Int8 => wire("bigint", 20, 1016),
+            Kind::Float4 => wire("real", 700, 1021),
+            Kind::Float8 => wire("double precision", 701, 1022),
+            Kind::Numeric { .. } => wire("numeric", 1700, 1231),
+            Kind::Text { padded: true, .. } => wire("bpchar", 1042, 1014),
+            Kind::Text { max: Some(_), .. } => wire("varchar", 1043, 1015),
+            Kind::Text { .. } | Kind::Enum => wire("text", 25, 1009),
+            Kind::Uuid => wire("uuid", 2950, 2951),
+            Kind::Date => wire("date", 1082, 1182),
+            Kind::Time => wire("time", 1083, 1183),
+            Kind::Timestamp { zoned: true } => wire("timestamptz", 1184, 1185),
+            Kind::Timestamp { zoned: false } => wire("timestamp", 1114, 1115),
+            Kind::Json => wire("json", 114, 199),
+            Kind::Jsonb => wire("jsonb", 3802, 3807),
+            Kind::Inet => wire("inet", 869, 1041),
+            // There are no arrays of arrays.
+            Kind::Array(element) => element.wire(),
         }
     }
+}
+
+/// A type in the protocol.
+pub(super) struct Wire {
+    pub(super) name: &'static str,
+    pub(super) oid: u32,
+    /// Of its arrays.
+    pub(super) array: u32,
 }
 
 /// The type that a new column gets.

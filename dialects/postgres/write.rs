@@ -1,4 +1,5 @@
-//! A block as statements: new rows by `COPY`, changes and deletes by statements over arrays, one per column.
+//! A block as statements: many new rows by `COPY`, few of them, changes and deletes by statements over arrays, one per
+//! column.
 //!
 //! An array of arrays would be one flat array to `unnest`, so rows with arrays in them go by `COPY` into a temporary
 //! table, from which the same statements take them.
@@ -21,17 +22,20 @@ use crate::postgres::types::Kind;
 /// Bytes that are encoded before they are sent: while the server reads them, the next are made.
 const CHUNK: usize = 256 << 10;
 
-/// Rows of one statement over arrays.
-const ROWS: usize = 10_000;
+/// Rows of one statement over arrays; more new rows than that go by `COPY`. It ends with a message that the system holds
+/// back until the server has acknowledged what came before, 40 ms later (sqlx leaves Nagle's algorithm on), and that is
+/// what so many rows cost more the other way.
+pub(super) const ROWS: usize = 10_000;
 
 /// Where rows with arrays in them wait.
 const WAITING: &str = "pg_temp.rowfall_given";
 
 /// Writes a block in the transaction that is open.
-pub(super) async fn write(connection: &mut PgConnection, source: &Source<'_>) -> Result<Receipt, Error> {
+/// `few`: so many new rows do not need a `COPY`.
+pub(super) async fn write(connection: &mut PgConnection, source: &Source<'_>, few: usize) -> Result<Receipt, Error> {
     let layout = &*source.block.layout;
     let plan = Plan::new(source.block);
-    let mut writer = Writer { connection, source, doing: format!("writing table `{}`", layout.table.name), bytes: 0 };
+    let mut writer = Writer { connection, source, doing: format!("writing table `{}`", layout.table.name), few, bytes: 0 };
     if !plan.deletes.is_empty() {
         let given = layout.key.to_vec();
         writer.change(&plan.deletes, &given, &|from| delete(source, from)).await?;
@@ -68,6 +72,7 @@ struct Writer<'c, 's> {
     connection: &'c mut PgConnection,
     source: &'s Source<'s>,
     doing: String,
+    few: usize,
     bytes: usize,
 }
 
@@ -78,7 +83,8 @@ impl Writer<'_, '_> {
 
     /// Adds rows.
     async fn insert(&mut self, group: &Group) -> Result<(), Error> {
-        let layout = &*self.source.block.layout;
+        let source = self.source;
+        let layout = &*source.block.layout;
         if group.given.is_empty() {
             // `COPY` needs a column.
             let statement = SYNTAX.write(layout, group, 1);
@@ -87,6 +93,9 @@ impl Writer<'_, '_> {
                 done.map_err(|error| self.failed(error))?;
             }
             return Ok(());
+        }
+        if group.rows.len() <= self.few && !self.has_arrays(&group.given) {
+            return self.change(&group.rows, &group.given, &|from| insert(source, group, from)).await.map(drop);
         }
         let names: Vec<_> = group.columns(layout).map(|name| SYNTAX.identifier(name)).collect();
         let table = format!("{} ({})", SYNTAX.table(&layout.table.name), names.join(", "));
@@ -122,15 +131,20 @@ impl Writer<'_, '_> {
         &mut self,
         rows: &[u32],
         columns: &[usize],
-        text: &(dyn Fn(&str) -> Statement + Sync),
+        text: &(dyn Fn(&str) -> String + Sync),
     ) -> Result<u64, Error> {
         let has_arrays =
             columns.iter().any(|column| matches!(self.source.fields[*column].declared.kind, Kind::Array(_)));
         if has_arrays {
             return self.change_from_table(rows, columns, text).await;
         }
-        let parameters: Vec<_> = (1..=columns.len()).map(|number| format!("${number}")).collect();
-        let statement = text(&format!("unnest({}) AS given ({})", parameters.join(", "), names(columns.len())));
+        // The types are in the text, since a prepared statement is known by it alone.
+        let parameter = |(place, column): (usize, &usize)| {
+            format!("${}::{}[]", place + 1, self.source.fields[*column].declared.wire().name)
+        };
+        let parameters: Vec<_> = columns.iter().enumerate().map(parameter).collect();
+        let from = format!("unnest({}) AS given ({})", parameters.join(", "), names(columns.len()));
+        let statement = Statement::ddl(&text(&from));
         let next = |rows: &[u32]| arguments(self.source, rows, columns);
         let mut chunks = rows.chunks(ROWS);
         let mut chunk = chunks.next().map(next).transpose()?;
@@ -146,11 +160,15 @@ impl Writer<'_, '_> {
         Ok(concerned)
     }
 
+    fn has_arrays(&self, columns: &[usize]) -> bool {
+        columns.iter().any(|column| matches!(self.source.fields[*column].declared.kind, Kind::Array(_)))
+    }
+
     async fn change_from_table(
         &mut self,
         rows: &[u32],
         columns: &[usize],
-        text: &(dyn Fn(&str) -> Statement + Sync),
+        text: &(dyn Fn(&str) -> String + Sync),
     ) -> Result<u64, Error> {
         let layout = &*self.source.block.layout;
         let columns_as: Vec<_> = columns
@@ -164,7 +182,7 @@ impl Writer<'_, '_> {
         let create = format!("CREATE TABLE {WAITING} AS SELECT {} FROM {table} WITH NO DATA", columns_as.join(", "));
         self.run(&create).await?;
         self.copy(WAITING, rows, columns).await?;
-        let statement = text(&format!("{WAITING} AS given"));
+        let statement = Statement::ddl(&text(&format!("{WAITING} AS given")));
         let done = sqlx::query(&statement).persistent(false).execute(&mut *self.connection).await;
         let concerned = done.map_err(|error| self.failed(error))?.rows_affected();
         self.run(&format!("DROP TABLE {WAITING}")).await?;
@@ -190,20 +208,21 @@ fn given(field: &Field<'_>, place: usize) -> String {
     }
 }
 
-fn upsert(source: &Source<'_>, group: &Group, from: &str) -> Statement {
+fn insert(source: &Source<'_>, group: &Group, from: &str) -> String {
+    let layout = &*source.block.layout;
+    let names: Vec<_> = group.columns(layout).map(|name| SYNTAX.identifier(name)).collect();
+    let values: Vec<_> =
+        group.given.iter().enumerate().map(|(place, column)| given(&source.fields[*column], place)).collect();
+    let table = SYNTAX.table(&layout.table.name);
+    format!("INSERT INTO {table} ({}) SELECT {} FROM {from}", names.join(", "), values.join(", "))
+}
+
+fn upsert(source: &Source<'_>, group: &Group, from: &str) -> String {
     let layout = &*source.block.layout;
     let quoted = |index: &usize| SYNTAX.identifier(&source.fields[*index].target.name);
     let names: Vec<_> = group.given.iter().map(quoted).collect();
-    let values: Vec<_> =
-        group.given.iter().enumerate().map(|(place, column)| given(&source.fields[*column], place)).collect();
     let key: Vec<_> = layout.key.iter().map(quoted).collect();
-    let mut sql = format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {from} ON CONFLICT ({}) DO ",
-        SYNTAX.table(&layout.table.name),
-        names.join(", "),
-        values.join(", "),
-        key.join(", ")
-    );
+    let mut sql = format!("{} ON CONFLICT ({}) DO ", insert(source, group, from), key.join(", "));
     let mut separator = "UPDATE SET ";
     for name in names.iter().filter(|name| !key.contains(name)) {
         let _ = write!(sql, "{separator}{name} = excluded.{name}");
@@ -212,10 +231,10 @@ fn upsert(source: &Source<'_>, group: &Group, from: &str) -> Statement {
     if separator != ", " {
         sql.push_str("NOTHING");
     }
-    Statement::ddl(&sql)
+    sql
 }
 
-fn update(source: &Source<'_>, group: &Group, from: &str) -> Statement {
+fn update(source: &Source<'_>, group: &Group, from: &str) -> String {
     let layout = &*source.block.layout;
     let set = |place: usize| {
         let field = &source.fields[group.given[place]];
@@ -228,20 +247,17 @@ fn update(source: &Source<'_>, group: &Group, from: &str) -> Statement {
         changes.extend((0..group.given.len()).take(1).map(set));
     }
     let table = SYNTAX.table(&layout.table.name);
-    Statement::ddl(&format!(
+    format!(
         "UPDATE {table} AS stored SET {} FROM {from} WHERE {}",
         changes.join(", "),
         is_meant(source, layout, &group.given)
-    ))
+    )
 }
 
-fn delete(source: &Source<'_>, from: &str) -> Statement {
+fn delete(source: &Source<'_>, from: &str) -> String {
     let layout = &*source.block.layout;
     let table = SYNTAX.table(&layout.table.name);
-    Statement::ddl(&format!(
-        "DELETE FROM {table} AS stored USING {from} WHERE {}",
-        is_meant(source, layout, &layout.key)
-    ))
+    format!("DELETE FROM {table} AS stored USING {from} WHERE {}", is_meant(source, layout, &layout.key))
 }
 
 /// The condition that a stored row has the key that is given.
@@ -262,7 +278,7 @@ fn arguments(source: &Source<'_>, rows: &[u32], columns: &[usize]) -> Result<(Pg
         let mut out = Vec::new();
         source.put_column(&mut out, rows, *column)?;
         bytes += out.len();
-        let array = Array { oid: source.fields[*column].declared.oids().1, binary: out };
+        let array = Array { oid: source.fields[*column].declared.wire().array, binary: out };
         arguments.add(array).map_err(|error| Error::pause(format!("an array cannot be sent: {error}")))?;
     }
     Ok((arguments, bytes))

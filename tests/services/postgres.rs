@@ -156,10 +156,12 @@ impl Service for PostgresService {
 }
 
 /// No socket file: its directory would have to be writable, and its path is often too long. `wal_level` is for those
-/// who read the changes.
+/// who read the changes. Nothing here crashes the machine, and what a killed process has written stays in its memory, so
+/// that a commit need not wait for the disk.
 const CONF: &str = "listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 wal_level = logical
+fsync = off
 max_wal_size = '2GB'
 timezone = 'UTC'
 log_timezone = 'UTC'
