@@ -1,7 +1,9 @@
 //! Closed units into the database: one lane per worker and topic, written by a task of its own.
 
+mod adapt;
 mod outage;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +18,15 @@ use crate::batch::Unit;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
+use adapt::adapt;
 pub use outage::Outages;
 use outage::Waiting;
 
 /// A write that takes longer is told of, like one that fails. It is not given up: that would write its rows twice.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How often a table may turn out to be another than it was described to be, before one write is given up.
+const REFRESHES: u32 = 3;
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -125,6 +131,7 @@ impl Writer {
         if unit.spans.iter().any(|span| self.refused().contains(&span.owned)) {
             return Err(Problem::new("it stands behind a batch that was refused", ""));
         }
+        let unit = unit.fold();
         let mut written = Receipt::default();
         for block in unit.blocks.iter().filter(|block| block.rows > 0) {
             written += self.write_block(block, unit.aged).await.map_err(|error| {
@@ -169,17 +176,19 @@ impl Writer {
 
     /// Tries until the database takes the rows, or refuses them for good.
     async fn write_piece(&self, block: &Block, aged: bool) -> Result<Receipt, Error> {
-        let mut tries = Tries::default();
+        let (mut tries, mut block) = (Tries::default(), Cow::Borrowed(block));
         loop {
             self.pace.turn().await;
             let began = Instant::now();
-            let blocks = [block];
-            let mut write = self.session.write(&blocks, None);
-            let result = loop {
-                if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
-                    break result;
+            let result = {
+                let blocks = [&*block];
+                let mut write = self.session.write(&blocks, None);
+                loop {
+                    if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
+                        break result;
+                    }
+                    self.tell(&mut tries, &block, &silence(&block));
                 }
-                self.tell(&mut tries, block, &silence(block));
             };
             match result {
                 Ok(receipt) => {
@@ -187,7 +196,11 @@ impl Writer {
                     tries.waiting.into_iter().for_each(Waiting::written);
                     return Ok(receipt);
                 }
-                Err(error) => self.wait(&mut tries, block, error).await?,
+                Err(error) => {
+                    if let Some(adapted) = self.wait(&mut tries, &block, error).await? {
+                        block = Cow::Owned(adapted);
+                    }
+                }
             }
         }
     }
@@ -198,30 +211,30 @@ impl Writer {
         waiting.failed(error, self.pace.age());
     }
 
-    /// Waits until what failed may be tried again; an error when it may not.
-    async fn wait(&self, tries: &mut Tries, block: &Block, error: Error) -> Result<(), Error> {
+    /// Waits until what failed may be tried again, with another block where one is answered; an error when it may not.
+    async fn wait(&self, tries: &mut Tries, block: &Block, error: Error) -> Result<Option<Block>, Error> {
         match error.advice {
             Advice::Retry | Advice::Slow => {
                 let pause = self.pace.failed(error.advice, tries.failed);
                 tries.failed += 1;
                 self.tell(tries, block, &error);
                 tokio::time::sleep(pause).await;
-                Ok(())
+                Ok(None)
             }
-            Advice::Refresh if !tries.refreshed => {
-                tries.refreshed = true;
+            Advice::Refresh if tries.refreshed < REFRESHES => {
+                tries.refreshed += 1;
                 self.compare(block, error).await
             }
             _ => Err(error),
         }
     }
 
-    /// After the database said that the table is another: whether the block fits it still.
-    async fn compare(&self, block: &Block, error: Error) -> Result<(), Error> {
+    /// After the database said that the table is another: whether the block fits it still, or which one does.
+    async fn compare(&self, block: &Block, error: Error) -> Result<Option<Block>, Error> {
         let table = &block.layout.table;
         let now = match self.session.describe(&table.name).await {
             Ok(now) => now,
-            Err(failure) if failure.advice == Advice::Retry => return Ok(()),
+            Err(failure) if failure.advice == Advice::Retry => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let Some(now) = now else {
@@ -229,7 +242,10 @@ impl Writer {
         };
         let same = |c: &TableColumn| now.columns.contains(c);
         if block.layout.columns().all(same) {
-            return Ok(());
+            return Ok(None);
+        }
+        if let Some(adapted) = adapt(block, now) {
+            return Ok(Some(adapted));
         }
         let hint = "the table was altered while it was written: start rowfall again to take it as it is now";
         Err(Error { advice: Advice::Pause, hint: Some(hint.to_owned()), ..error })
@@ -240,7 +256,8 @@ impl Writer {
 #[derive(Default)]
 struct Tries {
     failed: u32,
-    refreshed: bool,
+    /// How often the table was looked at again.
+    refreshed: u32,
     waiting: Option<Waiting>,
 }
 

@@ -176,7 +176,7 @@ fn wrong_words() {
        ·                             ╰── here
      2 │ name: shop
        ╰────
-      help: it takes `insert`
+      help: it takes `insert` or `upsert`
 
     Error:
       × `topics.orders.value` takes `json`, not a map
