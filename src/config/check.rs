@@ -44,7 +44,7 @@ const PROPERTY_VALUES: [(&str, &[&str]); 2] = [
 ];
 
 /// Schemes that have a dialect.
-const SCHEMES: [&str; 3] = ["clickhouse", "clickhouses", "sqlite"];
+const SCHEMES: [&str; 5] = ["clickhouse", "clickhouses", "postgres", "postgresql", "sqlite"];
 
 /// A column of texts holds less than 4 GiB, and a single record may come on top of the limit.
 const MAX_BATCH_BYTES: usize = 1 << 30;
@@ -180,7 +180,7 @@ impl Checker<'_> {
         match target.url.scheme() {
             scheme if not_yet::SCHEMES.contains(&scheme) => {
                 let problem = not_yet::problem(&format!("{scheme}://"))
-                    .help("use clickhouse://, clickhouses:// (TLS) or sqlite://");
+                    .help("use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://");
                 self.problems.push(problem.at(self.tree.place(&path)));
             }
             scheme if !SCHEMES.contains(&scheme) => {

@@ -16,7 +16,7 @@ pub(super) const VALUES: [(&str, &[&str]); 4] = [
 ];
 
 /// Schemes of the databases to come.
-pub(super) const SCHEMES: [&str; 4] = ["postgres", "postgresql", "mysql", "mariadb"];
+pub(super) const SCHEMES: [&str; 2] = ["mysql", "mariadb"];
 
 /// Templates of table names to come, by what follows `${`: headers and fields.
 pub(super) fn table_template(inner: &str) -> bool {
