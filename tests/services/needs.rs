@@ -15,6 +15,8 @@ pub enum Need {
     Java,
     /// `mvn`.
     Maven,
+    /// `apt-get`, which fetches Debian's packages.
+    Apt,
     /// `python3`.
     Python,
     /// pip, as a module of `python3`.
@@ -41,6 +43,7 @@ impl Need {
         match self {
             Need::Java => "java (17 or newer)",
             Need::Maven => "mvn (Maven)",
+            Need::Apt => "apt-get",
             Need::Python => "python3",
             Need::Pip => "pip for python3",
             Need::Compiler => "cc and c++ (C compilers)",
@@ -56,6 +59,7 @@ impl Need {
         match self {
             Need::Java => "default-jre-headless",
             Need::Maven => "maven",
+            Need::Apt => "apt",
             Need::Python => "python3",
             Need::Pip => "python3-pip",
             Need::Compiler => "build-essential",
@@ -70,6 +74,7 @@ impl Need {
         match self {
             Need::Java => java_version().is_some_and(|version| version >= JAVA_OLDEST),
             Need::Maven => is_on_path("mvn"),
+            Need::Apt => is_on_path("apt-get") && is_on_path("dpkg-deb"),
             Need::Python => is_on_path("python3"),
             Need::Pip => succeeds("python3", &["-m", "pip", "--version"]),
             Need::Compiler => is_on_path("cc") && is_on_path("c++"),

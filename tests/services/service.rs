@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::clickhouse::ClickHouseService;
 use crate::error::Error;
 use crate::kafka::KafkaService;
+use crate::mysql::{MariaDbService, MySqlService};
 use crate::needs::Need;
 
 /// Everything that can be installed and run, in the order in which it is started. A new one is one file and one entry.
-pub(crate) const SERVICES: &[&dyn Service] = &[&KafkaService, &ClickHouseService];
+pub(crate) const SERVICES: &[&dyn Service] = &[&KafkaService, &ClickHouseService, &MariaDbService, &MySqlService];
 
 pub(crate) trait Service: Sync {
     fn name(&self) -> &'static str;
@@ -83,6 +84,6 @@ mod tests {
         assert_eq!(named(&[]).unwrap().len(), SERVICES.len());
         assert_eq!(named(&["kafka".into()]).unwrap()[0].name(), "kafka");
         let error = named(&["kafak".into()]).err().unwrap().to_string();
-        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse");
+        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse, mariadb, mysql");
     }
 }
