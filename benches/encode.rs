@@ -52,7 +52,7 @@ fn block() -> Block {
     let mut columns = layout.empty_columns();
     let records = Records::new(ROWS.into());
     records.decode(&mut Decoder::new(program), &mut columns);
-    Block { layout, columns, rows: records.len() }
+    Block::new(layout, columns, records.len())
 }
 
 fn encoded(block: &Block) -> Vec<u8> {

@@ -62,7 +62,7 @@ pub(crate) fn program() -> Arc<Program> {
     };
     let name = TableName { schema: None, name: "orders".to_owned() };
     let columns = workload::columns().into_iter().map(column).collect();
-    let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
+    let table = Arc::new(TableSchema::new(name.clone(), "MergeTree", columns));
     let route = Route::new("orders", name);
     Arc::new(Program::compile(&table, &route).expect("all columns can be filled"))
 }

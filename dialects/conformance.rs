@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use ethnum::I256;
 
 use crate::contract::{
-    Advice, Block, Column, ColumnDefault, ColumnSpec, Connection, Error, Layout, LogicalType, Mark, Receipt, Storage,
-    TableColumn, TableName, TableSchema, TableSpec, ValueType, Values,
+    Advice, Block, Column, ColumnDefault, ColumnSpec, Connection, Ddl, Error, Intent, Layout, LogicalType, Mark,
+    Receipt, Storage, TableColumn, TableName, TableSchema, TableSpec, ValueType, Values,
 };
 use crate::generic::days_from_civil;
 
@@ -61,7 +61,6 @@ impl Suite<'_> {
     async fn answers(&self) {
         let server = ok("server()", self.connection.session.server().await);
         assert!(server.chars().any(|c| c.is_ascii_digit()), "server() names no version: {server:?}");
-        assert!(self.connection.session.parallel_writes() >= 1, "parallel_writes() allows none");
         let missing = self.table("missing");
         self.run_ddl(&format!("DROP TABLE IF EXISTS {}", self.quoted(&missing))).await;
         let described = ok("describe() of a missing table", self.connection.session.describe(&missing).await);
@@ -93,13 +92,14 @@ impl Suite<'_> {
         );
         for (column, created) in table.columns.iter().zip(&spec.columns) {
             let name = &column.name;
-            assert_eq!(takes(column).nullable, created.nullable, "column `{name}`: nullability");
+            assert_eq!(Some(takes(column).nullable), created.nullable, "column `{name}`: nullability");
             assert_eq!(column.default, ColumnDefault::None, "column `{name}` was created without a default");
         }
-        for statement in ok("create_table()", self.connection.grammar.create_table(&spec)) {
-            ok("the DDL of a table that exists", self.connection.session.execute(&statement).await);
-        }
-        let problems = ok("check()", self.connection.session.check(&table).await);
+        let again = ok("create_table()", self.connection.grammar.create_table(&spec));
+        ok("the DDL of a table that exists", self.connection.session.execute(&again).await);
+        assert!(table.parallel >= 1, "no write may be under way");
+        let intent = Intent::Write { table: &table, keyed: false, cluster: None };
+        let problems = ok("check()", self.connection.session.check(intent).await);
         assert!(problems.is_empty(), "check() finds problems with a table that can be written: {problems:?}");
     }
 
@@ -266,18 +266,19 @@ impl Suite<'_> {
             ColumnSpec::new(*name, type_text, *nullable)
         };
         let columns = columns.iter().map(column).collect();
-        TableSpec { name: self.table(name), columns, storage: Storage::default() }
+        TableSpec { name: self.table(name), columns, key: Vec::new(), storage: Storage::default() }
     }
 
     async fn run_ddl(&self, statement: &str) {
-        ok(statement, self.connection.session.execute(statement).await);
+        // None of these statements needs the table's name.
+        let ddl = Ddl::new(self.table("any"), vec![statement.to_owned()]);
+        ok(statement, self.connection.session.execute(&ddl).await);
     }
 
     async fn create(&self, spec: &TableSpec) -> Arc<TableSchema> {
         self.run_ddl(&format!("DROP TABLE IF EXISTS {}", self.quoted(&spec.name))).await;
-        for statement in ok("create_table()", self.connection.grammar.create_table(spec)) {
-            self.run_ddl(&statement).await;
-        }
+        let ddl = ok("create_table()", self.connection.grammar.create_table(spec));
+        ok("creating a table", self.connection.session.execute(&ddl).await);
         self.describe(&spec.name).await
     }
 
@@ -287,15 +288,15 @@ impl Suite<'_> {
     }
 
     async fn try_write(&self, table: &Arc<TableSchema>, content: &[Vec<Cell>]) -> Result<Receipt, Error> {
-        let layout = Layout { table: Arc::clone(table), targets: (0..table.columns.len()).collect() };
+        let layout = Layout::new(Arc::clone(table), (0..table.columns.len()).collect::<Vec<_>>());
         let mut columns = layout.empty_columns();
         for cells in content {
             for ((column, target), cell) in columns.iter_mut().zip(&table.columns).zip(cells) {
                 cell.push(column, &takes(target).logical);
             }
         }
-        let block = Block { layout: Arc::new(layout), columns, rows: content.len() };
-        self.connection.session.write(&block).await
+        let block = Block::new(Arc::new(layout), columns, content.len());
+        self.connection.session.write(&[&block], None).await
     }
 
     async fn write(&self, table: &Arc<TableSchema>, content: &[Vec<Cell>]) {

@@ -185,7 +185,7 @@ impl OpenUnit {
     pub fn close(mut self, aged: bool) -> Unit {
         self.account();
         Unit {
-            blocks: vec![Block { layout: self.layout, columns: self.columns, rows: self.rows }],
+            blocks: vec![Block::new(self.layout, self.columns, self.rows)],
             spans: self.spans,
             aged,
             permit: self.permit,

@@ -1,9 +1,8 @@
 //! `plan` and `check`: what a run would do, without touching anything.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use rowfall_dialects::contract::{ColumnDefault, Connection};
+use rowfall_dialects::contract::{ColumnDefault, Connection, Intent};
 
 use crate::config::{Rule, Settings};
 use crate::pipeline::{self, Found, Unready};
@@ -65,11 +64,11 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                 if !left.is_empty() {
                     line(text, &format!("  computed by the database: {}", left.join(", ")));
                 }
-                if let Some(promise) = connection.grammar.promise(&schema.kind) {
+                if let Some(promise) = &schema.promise {
                     line(text, &format!("  note: {}: {promise}", schema.kind));
                 }
             }
-            Ok((Table::Missing { spec, statements, sampled, notes }, _)) => {
+            Ok((Table::Missing { spec, ddl, sampled }, _)) => {
                 preview.to_do = true;
                 line(text, &format!("topic {} ({partitions}) → table {}: to be created", topic.name, spec.name));
                 let origin = sampled.map_or_else(
@@ -77,7 +76,7 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                     |records| format!("columns inferred from {}", plural(records, "record")),
                 );
                 line(text, &format!("  {origin}"));
-                for statement in statements {
+                for statement in ddl.statements {
                     line(text, "");
                     for part in statement.lines() {
                         line(text, &format!("    {part}"));
@@ -85,9 +84,7 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                     text.truncate(text.trim_end().len());
                     line(text, ";");
                 }
-                let promise = spec.storage.engine.as_deref().and_then(|e| Some((e, connection.grammar.promise(e)?)));
-                let promise = promise.map(|(engine, promise)| format!("{engine}: {promise}"));
-                for note in notes.into_iter().chain(promise) {
+                for note in ddl.notes {
                     line(text, &format!("  note: {note}"));
                 }
             }
@@ -117,20 +114,18 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
                 preview.to_do = true;
                 line(&mut preview.text, &format!("to do   {problem}"));
             }
-            Ok(Table::Missing { spec, .. }) => {
-                let problems = pipeline::create_problems(connection.session.as_ref(), &spec).await?;
+            Ok(Table::Missing { spec, ddl, .. }) => {
+                let problems = pipeline::problems(connection, Intent::Create(&spec)).await?;
                 preview.finish(&format!("table {} will be created (see `rowfall plan`)", spec.name), problems);
-                let engine = spec.storage.engine.as_deref().unwrap_or_default();
-                preview.promise(engine, connection);
+                ddl.notes.iter().for_each(|note| line(&mut preview.text, &format!("note    {note}")));
             }
             Ok(Table::There(schema)) => {
-                let mut problems = pipeline::problems(connection.session.as_ref(), &schema).await?;
-                // A run would wait for the servers that are behind.
-                let everywhere = connection.session.everywhere(&schema, &route.storage, Duration::ZERO).await;
-                problems.extend(everywhere.err().map(Problem::from));
+                let mut problems = pipeline::problems(connection, pipeline::intent(&route, &schema)).await?;
                 problems.extend(reconcile::compile(&route, &schema).err());
                 preview.finish(&format!("table {} {}", schema.name, schema.kind), problems);
-                preview.promise(&schema.kind, connection);
+                if let Some(promise) = &schema.promise {
+                    line(&mut preview.text, &format!("note    {}: {promise}", schema.kind));
+                }
             }
         }
     }
@@ -146,13 +141,6 @@ impl Preview {
         for problem in problems {
             self.to_do = true;
             line(&mut self.text, &format!("to do   {problem}"));
-        }
-    }
-
-    /// What to know of a table of this kind.
-    fn promise(&mut self, kind: &str, connection: &Connection) {
-        if let Some(promise) = connection.grammar.promise(kind) {
-            line(&mut self.text, &format!("note    {kind}: {promise}"));
         }
     }
 }

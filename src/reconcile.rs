@@ -1,10 +1,9 @@
 //! A route and its table: what the database has, what would have to be created, and the program that fills it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rowfall_dialects::contract::{
-    ColumnDefault, ColumnSpec, Connection, LogicalType, TableSchema, TableSpec, ValueType,
+    ColumnDefault, ColumnSpec, Connection, Ddl, LogicalType, TableSchema, TableSpec, ValueType,
 };
 
 use crate::config::{ColumnSettings, Nested, Route};
@@ -12,22 +11,17 @@ use crate::decode::Program;
 use crate::infer::infer;
 use crate::problem::Problem;
 
-/// How long every server of a cluster may take to show a new table.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What stands between a route and its first row.
 #[derive(Clone, Debug)]
 pub enum Table {
     /// It is there.
     There(Arc<TableSchema>),
-    /// It is not, and these statements create it.
+    /// It is not.
     Missing {
         /// What it will be.
         spec: Box<TableSpec>,
-        /// In order.
-        statements: Vec<String>,
-        /// What it will be otherwise than the route says, since the database can do no other.
-        notes: Vec<String>,
+        /// What creates it.
+        ddl: Ddl,
         /// Records that the types were inferred from; none: they are configured.
         sampled: Option<usize>,
     },
@@ -66,20 +60,22 @@ pub async fn look(
 pub async fn settle(connection: &Connection, route: &Route, table: Table) -> Result<Arc<TableSchema>, Problem> {
     let schema = match table {
         Table::There(schema) => schema,
-        Table::Missing { statements, .. } => create(connection, route, &statements).await?,
+        Table::Missing { ddl, .. } => return create(connection, route, &ddl).await,
     };
     // An earlier run may have created the table and ended before it was everywhere.
-    let everywhere = connection.session.everywhere(&schema, &route.storage, PATIENCE).await;
+    let cluster = route.storage.cluster.clone();
+    let nothing = Ddl { cluster, ..Ddl::new(schema.name.clone(), Vec::new()) };
+    let everywhere = connection.session.execute(&nothing).await;
     everywhere.map_err(|e| Problem::from(e).within(&format!("topic {} into table {}", route.topic, route.table)))?;
     Ok(schema)
 }
 
-async fn create(connection: &Connection, route: &Route, statements: &[String]) -> Result<Arc<TableSchema>, Problem> {
+async fn create(connection: &Connection, route: &Route, ddl: &Ddl) -> Result<Arc<TableSchema>, Problem> {
     let doing = format!("creating table {} for topic {}", route.table, route.topic);
-    for statement in statements {
+    for statement in &ddl.statements {
         tracing::info!(table = %route.table, "{statement}");
-        connection.session.execute(statement).await.map_err(|e| Problem::from(e).within(&doing))?;
     }
+    connection.session.execute(ddl).await.map_err(|e| Problem::from(e).within(&doing))?;
     match connection.session.describe(&route.table).await {
         Ok(Some(schema)) => Ok(Arc::new(schema)),
         Ok(None) => Err(Problem::new(format!("{doing}: it is not there afterwards"), "see whether something drops it")),
@@ -130,25 +126,20 @@ fn missing(
     route: &Route,
     sample: impl FnOnce() -> Result<Vec<Vec<u8>>, Problem>,
 ) -> Result<Table, Problem> {
-    let mut notes = Vec::new();
     let (columns, sampled) = if route.columns.iter().any(|c| c.type_text.is_some()) {
-        (configured_columns(connection, route, &mut notes)?, None)
+        (configured_columns(connection, route)?, None)
     } else {
         let values = sample()?;
-        (inferred_columns(connection, route, &values, &mut notes)?, Some(values.len()))
+        (inferred_columns(connection, route, &values)?, Some(values.len()))
     };
-    let spec = TableSpec { name: route.table.clone(), columns, storage: route.storage.clone() };
-    let statements = connection.grammar.create_table(&spec).map_err(|refusal| {
+    let spec = TableSpec { name: route.table.clone(), columns, key: Vec::new(), storage: route.storage.clone() };
+    let ddl = connection.grammar.create_table(&spec).map_err(|refusal| {
         Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.key))
     })?;
-    Ok(Table::Missing { spec: Box::new(spec), statements, sampled, notes })
+    Ok(Table::Missing { spec: Box::new(spec), ddl, sampled })
 }
 
-fn configured_columns(
-    connection: &Connection,
-    route: &Route,
-    notes: &mut Vec<String>,
-) -> Result<Vec<ColumnSpec>, Problem> {
+fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<ColumnSpec>, Problem> {
     let columns = route.columns.iter().filter(|c| !c.drop);
     columns
         .map(|configured| {
@@ -163,18 +154,12 @@ fn configured_columns(
             // The database's own words are kept: they may say more than the logical type.
             let own_words = type_text.parse::<LogicalType>().is_err();
             let text = if own_words { type_text.clone() } else { column_type(connection, &value.logical, name)? };
-            let says_null = own_words && value.nullable;
-            Ok(column_spec(connection, name, text, says_null, Some(configured), notes))
+            Ok(column_spec(name, text, Some(configured)))
         })
         .collect()
 }
 
-fn inferred_columns(
-    connection: &Connection,
-    route: &Route,
-    values: &[Vec<u8>],
-    notes: &mut Vec<String>,
-) -> Result<Vec<ColumnSpec>, Problem> {
+fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) -> Result<Vec<ColumnSpec>, Problem> {
     let fields = infer(values, route);
     if fields.is_empty() {
         return Err(Problem::new(
@@ -193,33 +178,17 @@ fn inferred_columns(
         }
         let name = configured.map_or(&field.name, |c| &c.name).clone();
         let type_text = column_type(connection, &field.logical, &name)?;
-        columns.push(column_spec(connection, &name, type_text, false, configured, notes));
+        columns.push(column_spec(&name, type_text, configured));
     }
     Ok(columns)
 }
 
-/// A column as the route wants it, as far as the database can; `says_null`: its type's text says already that it takes
-/// null.
-fn column_spec(
-    connection: &Connection,
-    name: &str,
-    type_text: String,
-    says_null: bool,
-    configured: Option<&ColumnSettings>,
-    notes: &mut Vec<String>,
-) -> ColumnSpec {
-    let wanted = configured.and_then(|c| c.nullable);
-    let can = connection.grammar.takes_null(&type_text);
-    if wanted == Some(true) && !can {
-        notes.push(format!(
-            "column `{name}` will not be nullable: {} has no nullable {type_text}",
-            connection.grammar.name()
-        ));
-    }
+/// A column as the route wants it.
+fn column_spec(name: &str, type_text: String, configured: Option<&ColumnSettings>) -> ColumnSpec {
     ColumnSpec {
         name: name.to_owned(),
-        nullable: wanted.unwrap_or(true) && can && !says_null,
         type_text,
+        nullable: configured.and_then(|c| c.nullable),
         default: configured.and_then(|c| c.default.clone()),
         storage: configured.map(|c| c.storage.clone()).unwrap_or_default(),
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
-use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableColumn};
+use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableColumn, TableSchema};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
@@ -57,12 +57,13 @@ impl Lane {
     pub fn open(
         runtime: &tokio::runtime::Handle,
         session: Arc<dyn Session>,
+        table: &TableSchema,
         pace: Arc<Pace>,
         outages: Arc<Outages>,
         tell: impl Fn(Outcome) + Send + Sync + 'static,
     ) -> Self {
         let (units, receiver) = unbounded_channel();
-        let at_once = session.parallel_writes().max(1);
+        let at_once = table.parallel.max(1);
         let under_way = Arc::default();
         let writer = Writer { session, pace, outages, refused: Mutex::default(), under_way: Arc::clone(&under_way) };
         runtime.spawn(writer.run(receiver, at_once, tell));
@@ -172,7 +173,8 @@ impl Writer {
         loop {
             self.pace.turn().await;
             let began = Instant::now();
-            let mut write = self.session.write(block);
+            let blocks = [block];
+            let mut write = self.session.write(&blocks, None);
             let result = loop {
                 if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
                     break result;
@@ -250,7 +252,9 @@ fn silence(block: &Block) -> Error {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, TableName, TableSchema, ValueType, Values};
+    use rowfall_dialects::contract::{
+        ColumnDefault, Ddl, Intent, Layout, LogicalType, Progress, TableName, ValueType, Values,
+    };
 
     use super::*;
 
@@ -264,10 +268,6 @@ mod tests {
 
     #[async_trait]
     impl Session for Narrow {
-        fn parallel_writes(&self) -> usize {
-            1
-        }
-
         async fn server(&self) -> Result<String, Error> {
             Ok("1".into())
         }
@@ -276,11 +276,11 @@ mod tests {
             Ok(None)
         }
 
-        async fn check(&self, _: &TableSchema) -> Result<Vec<Error>, Error> {
+        async fn check(&self, _: Intent<'_>) -> Result<Vec<Error>, Error> {
             Ok(Vec::new())
         }
 
-        async fn execute(&self, _: &str) -> Result<(), Error> {
+        async fn execute(&self, _: &Ddl) -> Result<(), Error> {
             Ok(())
         }
 
@@ -289,7 +289,8 @@ mod tests {
             Ok(self.refused.lock().unwrap().then(|| rows.chunks(2).map(<[u32]>::to_vec).collect()))
         }
 
-        async fn write(&self, block: &Block) -> Result<Receipt, Error> {
+        async fn write(&self, blocks: &[&Block], _: Option<&Progress>) -> Result<Receipt, Error> {
+            let [block] = blocks else { panic!("one at a time") };
             if block.rows > 2 {
                 *self.refused.lock().unwrap() = true;
                 return Err(Error::new(Advice::Cut, "too many"));
@@ -314,11 +315,11 @@ mod tests {
             default: ColumnDefault::None,
         };
         let name = TableName { schema: None, name: "narrow".into() };
-        let table = TableSchema { name, kind: String::new(), columns: vec![column] };
-        let layout = Layout { table: Arc::new(table), targets: [0].into() };
+        let table = TableSchema::new(name, "", vec![column]);
+        let layout = Layout::new(Arc::new(table), [0]);
         let mut columns = layout.empty_columns();
         columns[0].values = Values::Int64((0..7).collect());
-        let block = Block { layout: Arc::new(layout), columns, rows: 7 };
+        let block = Block::new(Arc::new(layout), columns, 7);
 
         let session = Arc::new(Narrow::default());
         let pace = Arc::new(Pace::new(Duration::from_secs(1)));

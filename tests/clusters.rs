@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use rowfall_dialects::connect;
-use rowfall_dialects::contract::{Advice, Compression, Connection, Storage, TableName, Target};
+use rowfall_dialects::contract::{Advice, Compression, Ddl, Intent, TableName, Target};
 use rowfall_services::ClickHouse;
 
 use crate::support::{self, Rowfall, query};
@@ -103,28 +103,30 @@ fn waits_for_every_server(servers: &[ClickHouse; 2]) {
     let columns = "id UInt64, note String DEFAULT 'x', day Date MATERIALIZED today()";
     let make = format!("CREATE TABLE shop.late ({columns}) ENGINE = MergeTree ORDER BY id");
     query(&servers[0], &make);
-    let wait = |connection: &Connection, cluster: &str, patience: Duration| {
-        let storage = Storage { cluster: Some(cluster.into()), ..Storage::default() };
+    let look = |cluster: &str| {
         runtime.block_on(async {
             let schema = connection.session.describe(&table).await.expect("described").expect("there");
-            connection.session.everywhere(&schema, &storage, patience).await
+            let intent = Intent::Write { table: &schema, keyed: false, cluster: Some(cluster) };
+            connection.session.check(intent).await.expect("checked")
         })
     };
+    let wait = || {
+        let nothing = Ddl { cluster: Some(CLUSTER.into()), ..Ddl::new(table.clone(), Vec::new()) };
+        runtime.block_on(connection.session.execute(&nothing))
+    };
     let host = query(&servers[0], "SELECT hostName()");
-    let message = |cluster: &str, seconds| {
-        let error = wait(&connection, cluster, Duration::from_secs(seconds)).expect_err("not everywhere");
+    let message = |cluster: &str| {
+        let mut problems = look(cluster);
+        let error = problems.pop().expect("it is not everywhere");
+        assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(error.advice == Advice::Retry, cluster == CLUSTER, "{error}");
         format!("{error}\n{}", error.hint.as_deref().unwrap_or_default()).replace(&host, "HOST")
     };
-    assert_snapshot!(message(CLUSTER, 0), @"
+    assert_snapshot!(message(CLUSTER), @"
     shop.late is not the same on every server of cluster rowfall_two_shards: HOST (server 2) lacks the table
     look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
     ");
-    assert_snapshot!(message(CLUSTER, 1), @"
-    shop.late is not the same on every server of cluster rowfall_two_shards after 1 s: HOST (server 2) lacks the table
-    look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
-    ");
-    assert_snapshot!(message("no_such", 1), @"
+    assert_snapshot!(message("no_such"), @"
     code 701: cannot see whether every server of cluster no_such has shop.late: Requested cluster 'no_such' not found (CLUSTER_DOESNT_EXIST)
     `SELECT cluster FROM system.clusters` lists the ones that this server knows
     ");
@@ -134,13 +136,13 @@ fn waits_for_every_server(servers: &[ClickHouse; 2]) {
             std::thread::sleep(Duration::from_millis(700));
             query(&servers[1], "CREATE TABLE shop.late (id UInt64) ENGINE = MergeTree ORDER BY id");
             std::thread::sleep(Duration::from_millis(700));
-            assert_snapshot!(message(CLUSTER, 0), @"
+            assert_snapshot!(message(CLUSTER), @"
             shop.late is not the same on every server of cluster rowfall_two_shards: HOST (server 2) lacks column note
             look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
             ");
             query(&servers[1], "ALTER TABLE shop.late ADD COLUMN note Int8, ADD COLUMN day Date");
             std::thread::sleep(Duration::from_millis(700));
-            assert_snapshot!(message(CLUSTER, 0), @"
+            assert_snapshot!(message(CLUSTER), @"
             shop.late is not the same on every server of cluster rowfall_two_shards: HOST (server 2) has column note as Int8, not String
             look into system.distributed_ddl_queue for what keeps that server, or make the table there as it is here
             ");
@@ -148,15 +150,15 @@ fn waits_for_every_server(servers: &[ClickHouse; 2]) {
             query(&servers[1], &make);
         });
         let begun = std::time::Instant::now();
-        wait(&connection, CLUSTER, Duration::from_secs(60)).expect("everywhere in the end");
+        wait().expect("everywhere in the end");
         assert!(begun.elapsed() > Duration::from_secs(2), "it did not wait");
         late.join().expect("made");
     });
 
     // A server that is away counts as one that is behind.
     servers[1].server.stop().expect("stopped");
-    let error = wait(&connection, CLUSTER, Duration::ZERO).expect_err("a server is away");
+    let error = look(CLUSTER).pop().expect("a server is away");
     assert_eq!((error.advice, error.code.as_deref()), (Advice::Retry, Some("279")), "{error}");
     servers[1].server.start().expect("started again");
-    wait(&connection, CLUSTER, Duration::from_secs(30)).expect("everywhere again");
+    wait().expect("everywhere again");
 }

@@ -255,8 +255,8 @@ fn connected(
     let connection = runtime.block_on(rowfall_dialects::connect(&target)).expect("connected");
     let table = runtime.block_on(connection.session.describe(&TableName { schema: None, name })).expect("described");
     let table = Arc::new(table.expect("it is there"));
-    let targets = (0..table.columns.len()).collect();
-    (connection, Layout { table, targets })
+    let targets: Vec<_> = (0..table.columns.len()).collect();
+    (connection, Layout::new(table, targets))
 }
 
 fn parts(clickhouse: &ClickHouse, layout: &Layout) -> String {
@@ -273,7 +273,7 @@ fn an_insert_is_one_part_however_many_rows_it_has() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let numbers = || Values::UInt64((0..ROWS as u64).collect());
     let write = |connection: &Connection, block: &Block| {
-        let receipt = runtime.block_on(connection.session.write(block)).expect("written");
+        let receipt = runtime.block_on(connection.session.write(&[block], None)).expect("written");
         assert_eq!(receipt.rows, ROWS);
         parts(&clickhouse, &block.layout)
     };
@@ -282,7 +282,7 @@ fn an_insert_is_one_part_however_many_rows_it_has() {
     let (connection, layout) = connected(&clickhouse, &runtime, &small_blocks, "n UInt64");
     let mut columns = layout.empty_columns();
     columns[0].values = numbers();
-    let block = Block { layout: Arc::new(layout), columns, rows: ROWS };
+    let block = Block::new(Arc::new(layout), columns, ROWS);
     assert_eq!(write(&connection, &block), format!("1\t{ROWS}"), "one Native block");
 
     // The rows without a list travel apart from those with one.
@@ -298,7 +298,7 @@ fn an_insert_is_one_part_however_many_rows_it_has() {
             _ => unreachable!(),
         }
     }
-    let block = Block { layout: Arc::new(layout), columns, rows: ROWS };
+    let block = Block::new(Arc::new(layout), columns, ROWS);
     assert_eq!(write(&connection, &block), format!("1\t{ROWS}"), "three Native blocks");
     let lists = format!("SELECT countIf(list = [1]), countIf(empty(list)) FROM {}", block.layout.table.name);
     assert_eq!(support::query(&clickhouse, &lists), format!("{}\t{third}", 2 * third));
@@ -315,19 +315,19 @@ fn the_same_block_is_cut_in_the_same_way_until_the_limit_is_another() {
     let target = Target::parse(&target, Compression::Auto).expect("a URL");
     let session = runtime.block_on(rowfall_dialects::connect(&target)).expect("connected").session;
     let table = runtime.block_on(session.describe(&TableName { schema: None, name })).expect("described");
-    let layout = Layout { table: Arc::new(table.expect("it is there")), targets: [0].into() };
+    let layout = Layout::new(Arc::new(table.expect("it is there")), [0]);
     let mut columns = layout.empty_columns();
     columns[0].values = Values::UInt64((0..1_000).collect());
-    let block = Block { layout: Arc::new(layout), columns, rows: 1_000 };
+    let block = Block::new(Arc::new(layout), columns, 1_000);
 
     let cut = || runtime.block_on(session.cut(&block)).expect("cut");
     assert_eq!(cut(), None, "nothing was refused yet");
-    assert_eq!(runtime.block_on(session.write(&block)).expect_err("refused").advice, Advice::Cut);
+    assert_eq!(runtime.block_on(session.write(&[&block], None)).expect_err("refused").advice, Advice::Cut);
     let pieces = cut().expect("pieces");
     assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [400, 400, 200]);
     assert_eq!(cut().as_ref(), Some(&pieces));
     for piece in &pieces {
-        runtime.block_on(session.write(&block.gather(piece))).expect("written");
+        runtime.block_on(session.write(&[&block.gather(piece)], None)).expect("written");
     }
     let sums = format!("SELECT count(), uniqExact(n) FROM {}", block.layout.table.name);
     assert_eq!(support::query(&clickhouse, &sums), "1000\t1000");

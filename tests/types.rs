@@ -265,8 +265,8 @@ pub(crate) async fn write(connection: &Connection, name: &str, records: &[String
     for (row, record) in records.iter().enumerate() {
         decoder.decode(record.as_bytes(), &mut columns, row).unwrap_or_else(|bad| panic!("{bad}\n{record}"));
     }
-    let block = Block { layout: Arc::clone(&program.layout), columns, rows: records.len() };
-    connection.session.write(&block).await.expect("written");
+    let block = Block::new(Arc::clone(&program.layout), columns, records.len());
+    connection.session.write(&[&block], None).await.expect("written");
 }
 
 fn compare(clickhouse: &ClickHouse, connection: &Connection, runtime: &tokio::runtime::Runtime, seed: u64) {

@@ -115,11 +115,8 @@ mod tests {
             value: Ok(LogicalType::Int8.into()),
             default: ColumnDefault::None,
         };
-        let table = TableSchema {
-            name: TableName { schema: Some("shop".into()), name: "orders".into() },
-            kind: "MergeTree".into(),
-            columns: vec![column("id", "Int8"), column("note", "Int8")],
-        };
+        let name = TableName { schema: Some("shop".into()), name: "orders".into() };
+        let table = TableSchema::new(name, "MergeTree", vec![column("id", "Int8"), column("note", "Int8")]);
         let server = |number: u32, columns: &[(&str, &str)]| Server {
             name: format!("db{number} (server {number})"),
             columns: columns.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),

@@ -5,19 +5,19 @@ use std::fmt::Write as _;
 
 use super::grammar::{literal, quote, quote_table};
 use super::{engines, type_names, types};
-use crate::contract::{ColumnSpec, Refusal, Storage, TableSpec};
+use crate::contract::{ColumnSpec, Ddl, Refusal, Storage, TableSpec};
 
 /// The one statement. Expressions stand in it as they were given: what they mean is the server's to say.
-pub(super) fn create_table(table: &TableSpec) -> Result<String, Refusal> {
-    let TableSpec { name, columns, storage } = table;
+pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
+    let TableSpec { name, columns, storage, .. } = table;
     if columns.is_empty() {
         return Err(Refusal(format!("table {name} would have no columns")));
     }
     refuse_nullable_keys(table)?;
 
-    let mut lines = Vec::new();
+    let (mut lines, mut notes) = (Vec::new(), Vec::new());
     for column in columns {
-        let line = column_line(column)
+        let line = column_line(table, column, &mut notes)
             .map_err(|Refusal(why)| Refusal(format!("column {} of table {name}: {why}", column.name)))?;
         lines.push(line);
     }
@@ -50,11 +50,12 @@ pub(super) fn create_table(table: &TableSpec) -> Result<String, Refusal> {
             let _ = write!(sql, "\n{keyword} {clause}");
         }
     }
-    Ok(sql)
+    notes.extend(storage.engine.as_deref().and_then(|engine| Some(format!("{engine}: {}", engines::promise(engine)?))));
+    Ok(Ddl { table: name.clone(), statements: vec![sql], cluster: storage.cluster.clone(), notes })
 }
 
-fn column_line(column: &ColumnSpec) -> Result<String, Refusal> {
-    let mut line = format!("{} {}", quote(&column.name), full_type(column)?);
+fn column_line(table: &TableSpec, column: &ColumnSpec, notes: &mut Vec<String>) -> Result<String, Refusal> {
+    let mut line = format!("{} {}", quote(&column.name), full_type(table, column, notes));
     if let Some(expression) = &column.default {
         let _ = write!(line, " DEFAULT {expression}");
     }
@@ -89,8 +90,31 @@ fn settings(settings: &BTreeMap<String, String>) -> Result<Option<String>, Refus
     Ok(Some(clauses.join(", ")).filter(|clauses| !clauses.is_empty()))
 }
 
-fn full_type(column: &ColumnSpec) -> Result<String, Refusal> {
-    if column.nullable { type_names::nullable(&column.type_text) } else { Ok(column.type_text.clone()) }
+fn full_type(table: &TableSpec, column: &ColumnSpec, notes: &mut Vec<String>) -> String {
+    let ColumnSpec { name, type_text, nullable, .. } = column;
+    let wanted = nullable.unwrap_or_else(|| !keys(table).any(|(_, key)| names(key, column)));
+    match type_names::nullable(type_text) {
+        Ok(takes_null) if wanted => return takes_null,
+        Err(Refusal(why)) if *nullable == Some(true) => {
+            notes.push(format!("column `{name}` will not be nullable: {why}"))
+        }
+        _ => {}
+    }
+    type_text.clone()
+}
+
+/// What rows are sorted and parted by, with the option that says it.
+fn keys(table: &TableSpec) -> impl Iterator<Item = (&'static str, &String)> {
+    let Storage { order_by, partition_by, primary_key, .. } = &table.storage;
+    let keys = order_by.iter().map(|key| ("order_by", key));
+    let keys = keys.chain(primary_key.iter().map(|key| ("primary_key", key)));
+    keys.chain(partition_by.iter().map(|key| ("partition_by", key)))
+}
+
+/// Whether the expression is the column.
+fn names(expression: &str, column: &ColumnSpec) -> bool {
+    let expression = expression.trim();
+    column.name == expression || quote(&column.name) == expression
 }
 
 fn is_plain_name(setting: &str) -> bool {
@@ -104,18 +128,13 @@ fn setting_value(value: &str) -> String {
 
 /// ClickHouse refuses nullable columns in keys with a message that does not say which column or what to do.
 fn refuse_nullable_keys(table: &TableSpec) -> Result<(), Refusal> {
-    let Storage { order_by, partition_by, primary_key, settings, .. } = &table.storage;
-    if settings.get("allow_nullable_key").is_some_and(|value| matches!(value.as_str(), "1" | "true")) {
+    if table.storage.settings.get("allow_nullable_key").is_some_and(|value| matches!(value.as_str(), "1" | "true")) {
         return Ok(());
     }
-    let keys = order_by.iter().map(|key| ("order_by", key));
-    let keys = keys.chain(primary_key.iter().map(|key| ("primary_key", key)));
-    let keys = keys.chain(partition_by.iter().map(|key| ("partition_by", key)));
-    for (option, expression) in keys {
-        let expression = expression.trim();
-        let named = table.columns.iter().find(|column| column.name == expression || quote(&column.name) == expression);
+    for (option, expression) in keys(table) {
+        let named = table.columns.iter().find(|column| names(expression, column));
         if let Some(ColumnSpec { name, type_text, nullable, .. }) = named
-            && (*nullable || types::parse(type_text).is_ok_and(|column| column.value.nullable))
+            && (*nullable == Some(true) || types::parse(type_text).is_ok_and(|column| column.value.nullable))
         {
             return Err(Refusal(format!(
                 "column {name} of table {} is nullable and cannot stand in {option}: make it not nullable, or set \
@@ -141,13 +160,18 @@ mod tests {
                 ColumnSpec::new("country", "LowCardinality(String)", true),
                 ColumnSpec::new("at", "DateTime64(3, 'UTC')", false),
             ],
+            key: Vec::new(),
             storage,
         }
     }
 
+    fn sql(table: &TableSpec) -> String {
+        create_table(table).unwrap().statements.pop().unwrap()
+    }
+
     #[test]
     fn a_table_without_wishes_is_a_merge_tree() {
-        let sql = create_table(&orders(Storage::default())).unwrap();
+        let sql = sql(&orders(Storage::default()));
         insta::assert_snapshot!(sql, @r"
         CREATE TABLE IF NOT EXISTS `shop`.`orders` (
             `id` Int64,
@@ -181,7 +205,7 @@ mod tests {
         spec.columns[2].default = Some("'DE'".into());
         spec.columns[3].default = Some("now64(3)".into());
         spec.columns[3].storage.codec = Some("Delta, ZSTD(3)".into());
-        insta::assert_snapshot!(create_table(&spec).unwrap(), @r"
+        insta::assert_snapshot!(sql(&spec), @r"
         CREATE TABLE IF NOT EXISTS `shop`.`orders` ON CLUSTER `my cluster` (
             `id` Int64,
             `note` Nullable(String) COMMENT 'it\'s free' TTL at + INTERVAL 1 DAY,
@@ -204,10 +228,10 @@ mod tests {
 
     #[test]
     fn other_engines_are_not_sorted() {
-        let sql = create_table(&orders(Storage { engine: Some("Memory".into()), ..Storage::default() }));
-        assert!(sql.unwrap().ends_with("ENGINE = Memory"));
+        let memory = sql(&orders(Storage { engine: Some("Memory".into()), ..Storage::default() }));
+        assert!(memory.ends_with("ENGINE = Memory"));
         let engine = "ReplicatedSummingMergeTree('/tables/{shard}/orders', '{replica}', (id))";
-        let sql = create_table(&orders(Storage { engine: Some(engine.into()), ..Storage::default() })).unwrap();
+        let sql = sql(&orders(Storage { engine: Some(engine.into()), ..Storage::default() }));
         assert!(sql.ends_with(&format!("ENGINE = {engine}\nORDER BY tuple()")), "{sql}");
     }
 
@@ -221,10 +245,26 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_may_be_null_is_refused_by_name() {
-        let mut spec = orders(Storage::default());
+    fn what_cannot_be_null_is_not_and_said_where_it_was_asked_for() {
+        let mut spec = orders(Storage { order_by: vec!["id".into()], ..Storage::default() });
         spec.columns.push(ColumnSpec::new("tags", "Array(String)", true));
-        insta::assert_snapshot!(create_table(&spec).unwrap_err(), @"column tags of table shop.orders: ClickHouse has no nullable Array(String)");
+        for nullable in [0, 4] {
+            spec.columns[nullable].nullable = None;
+        }
+        insta::assert_snapshot!(sql(&spec), @r"
+        CREATE TABLE IF NOT EXISTS `shop`.`orders` (
+            `id` Int64,
+            `note` Nullable(String),
+            `country` LowCardinality(Nullable(String)),
+            `at` DateTime64(3, 'UTC'),
+            `tags` Array(String)
+        )
+        ENGINE = MergeTree
+        ORDER BY id
+        ");
+        assert_eq!(create_table(&spec).unwrap().notes, [""; 0]);
+        spec.columns[4].nullable = Some(true);
+        insta::assert_snapshot!(create_table(&spec).unwrap().notes[0], @"column `tags` will not be nullable: ClickHouse has no nullable Array(String)");
     }
 
     #[test]

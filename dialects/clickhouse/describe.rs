@@ -5,6 +5,10 @@ use super::server::ClickHouse;
 use super::{engines, types};
 use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema};
 
+/// How many inserts into one table may be under way: enough to keep the network and two or three of the server's cores
+/// busy. Each leaves a part to merge and holds a block, so more would cost both sides memory.
+const PARALLEL_WRITES: usize = 4;
+
 /// The table as it is now; `None` when there is none.
 pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<Option<TableSchema>, Error> {
     let doing = format!("cannot describe {table}");
@@ -33,7 +37,9 @@ pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<
     let rows = session.answer(&doing, session.question(&sql).fetch_all::<(String, String, String)>()).await?;
     let columns =
         rows.into_iter().map(|(name, type_text, default_kind)| column(name, type_text, &default_kind)).collect();
-    Ok(Some(TableSchema { name: table.clone(), kind, columns }))
+    let promise = engines::promise(&kind).map(Into::into);
+    let parallel = if engines::heeds_order(&kind) { 1 } else { PARALLEL_WRITES };
+    Ok(Some(TableSchema { parallel, promise, ..TableSchema::new(table.clone(), kind, columns) }))
 }
 
 fn hidden(session: &ClickHouse, table: &TableName) -> Error {

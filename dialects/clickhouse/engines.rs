@@ -97,6 +97,29 @@ pub(super) fn forgets_order(engine: &str) -> bool {
     ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&name(engine))
 }
 
+/// Whether it matters which of two inserts came first: of the rows of a key it keeps the last, or it takes one insert at
+/// a time anyway.
+pub(super) fn heeds_order(engine: &str) -> bool {
+    let engine = name(engine);
+    let family = engine.trim_start_matches("Shared").trim_start_matches("Replicated");
+    matches!(
+        family,
+        "ReplacingMergeTree"
+            | "CoalescingMergeTree"
+            | "CollapsingMergeTree"
+            | "AggregatingMergeTree"
+            | "GraphiteMergeTree"
+            | "Log"
+            | "TinyLog"
+            | "StripeLog"
+            | "Set"
+            | "Join"
+            | "EmbeddedRocksDB"
+            | "KeeperMap"
+            | "Redis"
+    )
+}
+
 /// An engine without its arguments.
 pub(super) fn name(engine: &str) -> &str {
     engine.split('(').next().unwrap_or_default().trim()

@@ -1,5 +1,5 @@
-use super::{create, engines, type_names, types};
-use crate::contract::{Grammar, LogicalType, Refusal, TableName, TableSpec, ValueType};
+use super::{create, type_names, types};
+use crate::contract::{Ddl, Grammar, LogicalType, Refusal, TableName, TableSpec, ValueType};
 
 /// ClickHouse's SQL.
 #[derive(Debug)]
@@ -58,16 +58,8 @@ impl Grammar for ClickHouse {
         types::parse(text).map(|column| column.value)
     }
 
-    fn takes_null(&self, type_text: &str) -> bool {
-        type_names::nullable(type_text).is_ok()
-    }
-
-    fn promise(&self, kind: &str) -> Option<&'static str> {
-        engines::promise(kind)
-    }
-
-    fn create_table(&self, table: &TableSpec) -> Result<Vec<String>, Refusal> {
-        create::create_table(table).map(|sql| vec![sql])
+    fn create_table(&self, table: &TableSpec) -> Result<Ddl, Refusal> {
+        create::create_table(table)
     }
 }
 

@@ -54,7 +54,7 @@ use crate::contract::{Block, Connection, Error, Target};
 /// For a URL that lacks a host, and for settings that rowfall sets itself, named.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
     let session = hosts::Hosts::new(target)?;
-    Ok(Connection { grammar: Arc::new(grammar::ClickHouse), session: Arc::new(session) })
+    Ok(Connection { grammar: Arc::new(grammar::ClickHouse), session: Arc::new(session), transactional: false })
 }
 
 /// The bytes of a block as an insert sends it, uncompressed: chunks of about `chunk_size` bytes, handed to `send` one

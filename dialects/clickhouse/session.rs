@@ -10,19 +10,18 @@ use super::native::{Encoder, regroup};
 use super::server::ClickHouse;
 use super::{check, cluster, describe, grammar};
 use crate::contract::{
-    Advice, Block, Error, Receipt, Session, Storage, TableColumn, TableName, TableSchema, TableSpec,
+    Advice, Block, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
 };
 
 /// Bytes that are encoded and sent at a time; with compression one frame of it, for which 1 MiB is ClickHouse's own
 /// measure.
 const CHUNK: usize = 1 << 20;
 
-/// How many inserts into one table may be under way: enough to keep the network and two or three of the server's cores
-/// busy. Each leaves a part to merge and holds a block, so more would cost both sides memory.
-const PARALLEL_WRITES: usize = 4;
-
 /// For DDL, which may wait for other replicas.
 const DDL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long every server of a cluster may take to show what DDL changed.
+const EVERYWHERE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For the connection and for each chunk to be taken. Longer than the server's own patience with a silent client
 /// (`http_receive_timeout`, 30 s), so that a stalled server is told from a stalled network by its answer.
@@ -34,10 +33,6 @@ const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[async_trait]
 impl Session for Hosts {
-    fn parallel_writes(&self) -> usize {
-        PARALLEL_WRITES
-    }
-
     async fn server(&self) -> Result<String, Error> {
         self.ask(async |server| {
             let version = server.question("SELECT version()").fetch_one::<String>();
@@ -52,7 +47,63 @@ impl Session for Hosts {
         self.ask(|server| describe::describe(server, table)).await
     }
 
-    async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
+    async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
+        match intent {
+            Intent::Write { table, cluster, .. } => {
+                let mut problems = self.check_write(table).await?;
+                if let Some(cluster) = cluster {
+                    problems.extend(self.everywhere(cluster, table, Duration::ZERO).await.err());
+                }
+                Ok(problems)
+            }
+            Intent::Create(spec) => {
+                let name = &self.any().resolve(&spec.name);
+                self.ask(|server| check::check_create(server, name, &spec.storage)).await
+            }
+        }
+    }
+
+    async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
+        for statement in &ddl.statements {
+            self.ask(async |server| {
+                // The status is sent when the statement is done, not when it starts.
+                let done = server.question(statement).with_setting("wait_end_of_query", "1").execute();
+                server.within(DDL_TIMEOUT, "cannot execute the statement", done).await
+            })
+            .await?;
+        }
+        let Some(cluster) = &ddl.cluster else { return Ok(()) };
+        match self.describe(&ddl.table).await? {
+            Some(table) => self.everywhere(cluster, &table, EVERYWHERE_TIMEOUT).await,
+            None => Err(Error::new(Advice::Retry, format!("{} is not there yet", ddl.table))),
+        }
+    }
+
+    async fn write(&self, blocks: &[&Block], _: Option<&Progress>) -> Result<Receipt, Error> {
+        let mut written = Receipt::default();
+        for block in blocks.iter().filter(|block| block.rows > 0) {
+            let host = self.turn();
+            let receipt = host.remember(insert(&host.server, block).await);
+            if receipt.as_ref().is_err_and(|error| error.advice == Advice::Cut) {
+                self.cuts.refused(&host.server.resolve(&block.layout.table.name));
+            }
+            written += receipt?;
+        }
+        Ok(written)
+    }
+
+    async fn cut(&self, block: &Block) -> Result<Option<Vec<Vec<u32>>>, Error> {
+        self.ask(|server| self.cuts.pieces(server, block)).await
+    }
+}
+
+impl Hosts {
+    async fn everywhere(&self, cluster: &str, table: &TableSchema, patience: Duration) -> Result<(), Error> {
+        self.ask(|server| cluster::everywhere(server, cluster, table, patience)).await
+    }
+
+    /// What keeps this user from writing the table, on each host.
+    async fn check_write(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
         if let [host] = self.all() {
             return check::check(&host.server, table).await;
         }
@@ -78,43 +129,6 @@ impl Session for Hosts {
             Some((error, count)) if count == self.all().len() => Err(error),
             _ => Ok(problems),
         }
-    }
-
-    async fn check_create(&self, table: &TableSpec) -> Result<Vec<Error>, Error> {
-        let name = &self.any().resolve(&table.name);
-        self.ask(|server| check::check_create(server, name, &table.storage)).await
-    }
-
-    async fn everywhere(&self, table: &TableSchema, storage: &Storage, patience: Duration) -> Result<(), Error> {
-        match &storage.cluster {
-            Some(cluster) => self.ask(|server| cluster::everywhere(server, cluster, table, patience)).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn execute(&self, statement: &str) -> Result<(), Error> {
-        self.ask(async |server| {
-            // The status is sent when the statement is done, not when it starts.
-            let done = server.question(statement).with_setting("wait_end_of_query", "1").execute();
-            server.within(DDL_TIMEOUT, "cannot execute the statement", done).await
-        })
-        .await
-    }
-
-    async fn write(&self, block: &Block) -> Result<Receipt, Error> {
-        if block.rows == 0 {
-            return Ok(Receipt::default());
-        }
-        let host = self.turn();
-        let written = host.remember(insert(&host.server, block).await);
-        if written.as_ref().is_err_and(|error| error.advice == Advice::Cut) {
-            self.cuts.refused(&host.server.resolve(&block.layout.table.name));
-        }
-        written
-    }
-
-    async fn cut(&self, block: &Block) -> Result<Option<Vec<Vec<u32>>>, Error> {
-        self.ask(|server| self.cuts.pieces(server, block)).await
     }
 }
 

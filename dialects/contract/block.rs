@@ -9,9 +9,18 @@ pub struct Layout {
     pub table: Arc<TableSchema>,
     /// For each column of the block, its index in `table.columns`.
     pub targets: Box<[usize]>,
+    /// The columns of the block that tell which stored row a row is about, as indices in `targets`, in the order of the
+    /// table's key; empty where rows are only added.
+    pub key: Box<[usize]>,
 }
 
 impl Layout {
+    /// A layout whose rows are only added.
+    #[must_use]
+    pub fn new(table: Arc<TableSchema>, targets: impl Into<Box<[usize]>>) -> Self {
+        Self { table, targets: targets.into(), key: [].into() }
+    }
+
     /// The table's columns in the block's order.
     pub fn columns(&self) -> impl ExactSizeIterator<Item = &TableColumn> {
         self.targets.iter().map(|index| &self.table.columns[*index])
@@ -30,6 +39,19 @@ impl Layout {
     }
 }
 
+/// What a row does to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// Changes the stored row of its key, or adds one where there is none. A column that is
+    /// [`Mark::Absent`](crate::contract::Mark::Absent) keeps what the stored row holds; in a new row it is the
+    /// database's default.
+    Upsert,
+    /// As if the stored row were deleted first: what is absent is the database's default again.
+    Replace,
+    /// Deletes the stored row of its key, if there is one. Only the key's columns hold values.
+    Delete,
+}
+
 /// Rows for one table, as columns: the unit that a dialect writes.
 ///
 /// All columns have `rows` rows. A mark [`Mark::Absent`](crate::contract::Mark::Absent) asks for the database's
@@ -42,9 +64,18 @@ pub struct Block {
     pub columns: Vec<Column>,
     /// Rows in each column.
     pub rows: usize,
+    /// What each row does; empty where each is added. With operations no two rows have one key, and rows are sorted by
+    /// key, so that writers who lock stored rows do it in one order.
+    pub ops: Vec<Op>,
 }
 
 impl Block {
+    /// A block whose rows are all added.
+    #[must_use]
+    pub fn new(layout: Arc<Layout>, columns: Vec<Column>, rows: usize) -> Self {
+        Self { layout, columns, rows, ops: Vec::new() }
+    }
+
     /// A block of some of the rows, in this order.
     ///
     /// # Panics
@@ -52,6 +83,10 @@ impl Block {
     #[must_use]
     pub fn gather(&self, rows: &[u32]) -> Self {
         let columns = self.columns.iter().map(|column| column.gather(rows)).collect();
-        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len() }
+        let ops = match self.ops.as_slice() {
+            [] => Vec::new(),
+            ops => rows.iter().map(|row| ops[*row as usize]).collect(),
+        };
+        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len(), ops }
     }
 }

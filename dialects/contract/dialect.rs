@@ -1,11 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use url::{Position, Url};
 
-use crate::contract::{Block, Error, LogicalType, Refusal, Storage, TableName, TableSchema, TableSpec, ValueType};
+use crate::contract::{Block, Change, Error, LogicalType, Refusal, TableName, TableSchema, TableSpec, ValueType};
 
 /// The pure half of a dialect: texts in, texts out, no I/O.
 pub trait Grammar: Send + Sync {
@@ -27,34 +26,26 @@ pub trait Grammar: Send + Sync {
     /// When rowfall cannot write it, with the reason.
     fn parse_type(&self, text: &str) -> Result<ValueType, Refusal>;
 
-    /// Whether a column of this type can be created so that it takes null.
-    fn takes_null(&self, type_text: &str) -> bool {
-        let _ = type_text;
-        true
-    }
-
-    /// What a table promises of the rows that it acknowledged, where that is less than to keep each of them as it was
-    /// written; for people. `kind` is what [`TableSchema::kind`](crate::contract::TableSchema::kind) says, or the
-    /// engine of a table to be created, with or without its arguments.
-    fn promise(&self, kind: &str) -> Option<&'static str> {
-        let _ = kind;
-        None
-    }
-
-    /// The statements that create a table, in order. Each is harmless when the table is there already.
+    /// What creates a table; harmless when the table is there already.
     ///
     /// # Errors
     /// When the database cannot keep such a table.
-    fn create_table(&self, table: &TableSpec) -> Result<Vec<String>, Refusal>;
+    fn create_table(&self, table: &TableSpec) -> Result<Ddl, Refusal>;
+
+    /// What changes a table that is there; harmless where it was changed like that already. `cluster`: the one whose
+    /// servers all have the table, where the database has such.
+    ///
+    /// # Errors
+    /// When the database cannot change it like that and keep every value; by default it changes nothing.
+    fn alter_table(&self, table: &TableSchema, changes: &[Change], cluster: Option<&str>) -> Result<Ddl, Refusal> {
+        let _ = (changes, cluster);
+        Err(Refusal(format!("rowfall cannot alter tables of {} (here {})", self.name(), table.name)))
+    }
 }
 
 /// The half of a dialect that talks to the database. One session serves all tables and may hold a pool.
 #[async_trait]
 pub trait Session: Send + Sync {
-    /// How many writes to one table may be under way at once. 1 keeps the rows of a table in the order in which they
-    /// were read.
-    fn parallel_writes(&self) -> usize;
-
     /// The server's product and version, for messages; also the proof that it answers and lets us in.
     async fn server(&self) -> Result<String, Error>;
 
@@ -64,35 +55,27 @@ pub trait Session: Send + Sync {
     /// Also when something of that name exists but cannot be inserted into (a view), named.
     async fn describe(&self, table: &TableName) -> Result<Option<TableSchema>, Error>;
 
-    /// What would keep this user from writing the table, found without writing: missing rights, read-only servers.
-    /// Each problem is an error with a hint. Empty when nothing stands in the way.
-    async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error>;
+    /// What would keep this user from doing it, found without doing it: missing rights, read-only servers, servers of a
+    /// cluster that lack the table. Each problem is an error with a hint. Empty when nothing stands in the way.
+    async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error>;
 
-    /// What would keep this user from creating the table, found without creating it; as [`Session::check`].
-    async fn check_create(&self, table: &TableSpec) -> Result<Vec<Error>, Error> {
-        let _ = table;
-        Ok(Vec::new())
-    }
+    /// Runs the statements in order, and returns when every server that may be written to has the table as they leave
+    /// it: DDL for a cluster may be acknowledged before. Without a statement it waits for that alone.
+    async fn execute(&self, ddl: &Ddl) -> Result<(), Error>;
 
-    /// Waits until every server of the cluster has the table as it was described here: DDL for a cluster may be
-    /// acknowledged before. Returns at once where the storage names no cluster.
+    /// Writes blocks, of several tables or one, in this order. When it returns `Ok`, the database has promised to keep
+    /// all of it; when it returns an error, it may hold all, none or (where that is not atomic) some of it.
     ///
-    /// # Errors
-    /// After `patience`, naming a server that lacks the table or a column; when no server can be asked about others.
-    async fn everywhere(&self, table: &TableSchema, storage: &Storage, patience: Duration) -> Result<(), Error> {
-        let _ = (table, storage, patience);
-        Ok(())
-    }
-
-    /// Runs one DDL statement.
-    async fn execute(&self, statement: &str) -> Result<(), Error>;
-
-    /// Writes a block. When it returns `Ok`, the database has promised to keep all its rows; when it returns an error,
-    /// it may hold all, none or (where an insert is not atomic) some of them.
+    /// With `progress`, which only a [transactional](Connection::transactional) dialect is given, rows and progress are
+    /// one transaction: either all of it is there or nothing. It fails with [`Advice::Fenced`] when the partitions are
+    /// not where the progress moves them from, or of another epoch; it succeeds without writing anything when they are
+    /// already where it moves them to: then the answer of an earlier attempt was lost.
     ///
-    /// May be called from several tasks at once, up to [`Session::parallel_writes`] for one table. A session may spread
+    /// May be called from several tasks at once, up to [`TableSchema::parallel`] for one table. A session may spread
     /// writes over several hosts: one that failed is written to another when it is tried again.
-    async fn write(&self, block: &Block) -> Result<Receipt, Error>;
+    ///
+    /// [`Advice::Fenced`]: crate::contract::Advice::Fenced
+    async fn write(&self, blocks: &[&Block], progress: Option<&Progress>) -> Result<Receipt, Error>;
 
     /// How the block has to be cut so that [`Session::write`] can take it: each piece as its rows, ascending, and
     /// together all rows once. `None`, which costs nothing, as long as no write into that table has failed with
@@ -104,6 +87,93 @@ pub trait Session: Send + Sync {
         let _ = block;
         Ok(None)
     }
+
+    /// Takes partitions over for this pipeline: raises the epoch of each, so that whoever owned it before is fenced, and
+    /// answers in the same order from where it goes on. Makes the table that keeps this where it is missing.
+    ///
+    /// # Errors
+    /// Also when the dialect is not [transactional](Connection::transactional).
+    async fn resume(&self, pipeline: &str, partitions: &[Partition]) -> Result<Vec<Resumed>, Error> {
+        let _ = partitions;
+        Err(Error::pause(format!("this database keeps no progress of pipeline {pipeline}")))
+    }
+}
+
+/// What a session is to see whether it may do.
+#[derive(Clone, Copy, Debug)]
+pub enum Intent<'a> {
+    /// To write into a table that is there.
+    Write {
+        /// The table as it was described.
+        table: &'a TableSchema,
+        /// Whether stored rows will be changed and deleted too.
+        keyed: bool,
+        /// The cluster whose servers all should have it, where the route names one.
+        cluster: Option<&'a str>,
+    },
+    /// To create a table, and write into it then.
+    Create(&'a TableSpec),
+}
+
+/// Statements that make a table what it shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ddl {
+    /// The table.
+    pub table: TableName,
+    /// In order.
+    pub statements: Vec<String>,
+    /// The cluster whose servers all get it.
+    pub cluster: Option<String>,
+    /// What people should know of the result: what it cannot be that was asked for, what it does not promise.
+    pub notes: Vec<String>,
+}
+
+impl Ddl {
+    /// These statements for this table, of which there is nothing else to say.
+    #[must_use]
+    pub fn new(table: TableName, statements: Vec<String>) -> Self {
+        Self { table, statements, cluster: None, notes: Vec::new() }
+    }
+}
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// The topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+}
+
+/// How far rows that are written together take the partitions that they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Whose progress: `name` in the configuration.
+    pub pipeline: String,
+    /// Each partition once.
+    pub moves: Vec<Move>,
+}
+
+/// One partition's part of a [`Progress`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The partition.
+    pub partition: Partition,
+    /// The epoch in which this process owns it, from [`Resumed`].
+    pub epoch: i64,
+    /// The next offset before; `None` where nothing of it was written yet.
+    pub from: Option<i64>,
+    /// The next offset behind.
+    pub to: i64,
+}
+
+/// Where a partition goes on that was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The epoch, higher than any before.
+    pub epoch: i64,
+    /// The next offset; `None` where nothing of it was written yet.
+    pub next: Option<i64>,
 }
 
 /// What a write did.
@@ -205,6 +275,8 @@ pub struct Connection {
     pub grammar: Arc<dyn Grammar>,
     /// Its I/O half.
     pub session: Arc<dyn Session>,
+    /// Whether it writes blocks of several tables, and progress with them, in one transaction.
+    pub transactional: bool,
 }
 
 #[cfg(test)]

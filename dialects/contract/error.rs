@@ -15,6 +15,9 @@ pub enum Advice {
     Refresh,
     /// Some of the rows are bad: the others can be written without them.
     Split,
+    /// The partitions are not where the progress moves them from: another process owns them now. Take them over again,
+    /// or leave them.
+    Fenced,
     /// Nothing but an operator helps: stop the partitions concerned and say so.
     Pause,
 }

@@ -12,9 +12,13 @@ mod error;
 mod table;
 mod types;
 
-pub use block::{Block, Layout};
+pub use block::{Block, Layout, Op};
 pub use column::{Column, List, Mark, Marks, Struct, Text, Values, Variant};
-pub use dialect::{Compression, Connection, Grammar, Receipt, Session, Target};
+pub use dialect::{
+    Compression, Connection, Ddl, Grammar, Intent, Move, Partition, Progress, Receipt, Resumed, Session, Target,
+};
 pub use error::{Advice, Error, Refusal};
-pub use table::{ColumnDefault, ColumnSpec, ColumnStorage, Storage, TableColumn, TableName, TableSchema, TableSpec};
+pub use table::{
+    Change, ColumnDefault, ColumnSpec, ColumnStorage, Storage, TableColumn, TableName, TableSchema, TableSpec, Upserts,
+};
 pub use types::{EnumValue, LogicalType, MAX_DECIMAL_PRECISION, ParseTypeError, StructField, ValueType};

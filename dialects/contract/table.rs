@@ -49,6 +49,56 @@ pub struct TableSchema {
     pub kind: String,
     /// All columns in the table's order, those that cannot be inserted into too.
     pub columns: Vec<TableColumn>,
+    /// How stored rows are changed by their key.
+    pub upserts: Upserts,
+    /// How many writes into it may be under way at once. 1 keeps its rows in the order in which they were read.
+    pub parallel: usize,
+    /// What it promises of the rows that it acknowledged, where that is less than to keep each as it was written; for
+    /// people.
+    pub promise: Option<String>,
+}
+
+impl TableSchema {
+    /// A table that takes one write at a time and has no key.
+    #[must_use]
+    pub fn new(name: TableName, kind: impl Into<String>, columns: Vec<TableColumn>) -> Self {
+        Self { name, kind: kind.into(), columns, upserts: Upserts::Keys(Vec::new()), parallel: 1, promise: None }
+    }
+}
+
+/// How stored rows of a table are changed by their key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upserts {
+    /// By statements, on one of these unique keys: each the names of its columns, in its order; the primary key first.
+    Keys(Vec<Vec<String>>),
+    /// By later rows: whatever reads the table, or merges it, keeps for each key the row of the highest version, or
+    /// puts one together from them.
+    Versions {
+        /// The key's columns, in its order.
+        key: Vec<String>,
+        /// The column that says which row is later; without one the row that was inserted last.
+        version: Option<String>,
+        /// The column that says that the row is deleted.
+        deleted: Option<String>,
+        /// Whether a row may lack columns, and those of earlier rows stay.
+        partial: bool,
+    },
+    /// Not at all.
+    Never {
+        /// Why.
+        why: String,
+        /// What to do instead: a statement, where one helps.
+        hint: String,
+    },
+}
+
+/// How a table is to be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It gets this column.
+    Add(ColumnSpec),
+    /// Its column of this name becomes this: of a type that holds every value that the present one holds, or nullable.
+    Widen(ColumnSpec),
 }
 
 /// One column of a table.
@@ -93,6 +143,8 @@ pub struct TableSpec {
     pub name: TableName,
     /// Its columns in order.
     pub columns: Vec<ColumnSpec>,
+    /// The columns of its primary key, in the key's order; empty for a table that rows are only added to.
+    pub key: Vec<String>,
     /// How the database should keep it.
     pub storage: Storage,
 }
@@ -104,8 +156,8 @@ pub struct ColumnSpec {
     pub name: String,
     /// Its type in the database's own words, without nullability.
     pub type_text: String,
-    /// Whether it takes null.
-    pub nullable: bool,
+    /// Whether it takes null. `None`: it does where the database can.
+    pub nullable: Option<bool>,
     /// DEFAULT: an expression in the database's own words. Every dialect follows it, since it decides what rows hold.
     pub default: Option<String>,
     /// How the database should keep it.
@@ -116,7 +168,7 @@ impl ColumnSpec {
     /// A column of which nothing else is said.
     pub fn new(name: impl Into<String>, type_text: impl Into<String>, nullable: bool) -> Self {
         let storage = ColumnStorage::default();
-        Self { name: name.into(), type_text: type_text.into(), nullable, default: None, storage }
+        Self { name: name.into(), type_text: type_text.into(), nullable: Some(nullable), default: None, storage }
     }
 }
 

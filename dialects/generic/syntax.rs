@@ -54,14 +54,23 @@ impl Syntax {
         let mut sql = format!("CREATE TABLE IF NOT EXISTS {} (", self.table(&table.name));
         for (index, column) in table.columns.iter().enumerate() {
             let separator = if index == 0 { "\n" } else { ",\n" };
-            let not_null = if column.nullable { "" } else { " NOT NULL" };
+            let takes_null = column.nullable.unwrap_or(!table.key.contains(&column.name));
+            let not_null = if takes_null { "" } else { " NOT NULL" };
             // Only in parentheses may it be any expression.
             let default = column.default.as_ref().map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
             let name = self.identifier(&column.name);
             let _ = write!(sql, "{separator}    {name} {}{not_null}{default}", column.type_text);
         }
+        if !table.key.is_empty() {
+            let _ = write!(sql, ",\n    PRIMARY KEY ({})", self.list(&table.key));
+        }
         sql.push_str("\n)");
         Ok(sql)
+    }
+
+    /// Names in quotes, with commas between.
+    fn list(&self, names: &[impl AsRef<str>]) -> String {
+        names.iter().map(|name| self.identifier(name.as_ref())).collect::<Vec<_>>().join(", ")
     }
 
     fn names(&self, table: &TableSpec) -> Result<(), Refusal> {
@@ -99,8 +108,7 @@ impl Syntax {
         if columns.is_empty() {
             return Statement::new(format!("INSERT INTO {table} DEFAULT VALUES"));
         }
-        let names: Vec<_> = columns.iter().map(|name| self.identifier(name)).collect();
-        let mut sql = format!("INSERT INTO {table} ({}) VALUES ", names.join(", "));
+        let mut sql = format!("INSERT INTO {table} ({}) VALUES ", self.list(columns));
         let row = format!("({}),", vec!["?"; columns.len()].join(","));
         sql.reserve(row.len() * rows);
         for _ in 0..rows {
@@ -151,6 +159,7 @@ mod tests {
         TableSpec {
             name: TableName::parse(name),
             columns: columns.iter().map(column).collect(),
+            key: Vec::new(),
             storage: Storage::default(),
         }
     }

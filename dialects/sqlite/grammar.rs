@@ -1,4 +1,4 @@
-use crate::contract::{Grammar, LogicalType, Refusal, TableSpec, ValueType};
+use crate::contract::{Ddl, Grammar, LogicalType, Refusal, TableSpec, ValueType};
 use crate::generic::Syntax;
 use crate::sqlite::types;
 
@@ -27,7 +27,7 @@ impl Grammar for SqliteGrammar {
         types::parse(text).map(|declared| types::value(declared.logical, true))
     }
 
-    fn create_table(&self, table: &TableSpec) -> Result<Vec<String>, Refusal> {
+    fn create_table(&self, table: &TableSpec) -> Result<Ddl, Refusal> {
         if let Some(schema) = table.name.schema.as_deref().filter(|schema| !is_main(schema)) {
             return Err(Refusal(no_schema(schema)));
         }
@@ -35,7 +35,7 @@ impl Grammar for SqliteGrammar {
             types::parse(&column.type_text)
                 .map_err(|why| Refusal(format!("table `{}`, column `{}`: {why}", table.name, column.name)))?;
         }
-        Ok(vec![SYNTAX.create_table(table)?])
+        Ok(Ddl::new(table.name.clone(), vec![SYNTAX.create_table(table)?]))
     }
 }
 
@@ -58,13 +58,14 @@ mod tests {
         TableSpec {
             name: TableName::parse(table),
             columns: vec![ColumnSpec::new("id", "INTEGER", false), ColumnSpec::new("order", type_text, true)],
+            key: Vec::new(),
             storage: Storage { engine: Some("MergeTree".into()), ..Storage::default() },
         }
     }
 
     #[test]
     fn a_table_is_created_once() {
-        let statements = SqliteGrammar.create_table(&spec("orders", "DECIMAL(10,2)")).unwrap();
+        let statements = SqliteGrammar.create_table(&spec("orders", "DECIMAL(10,2)")).unwrap().statements;
         assert_snapshot!(statements.join(";\n"), @r#"
         CREATE TABLE IF NOT EXISTS "orders" (
             "id" INTEGER NOT NULL,

@@ -47,7 +47,11 @@ pub async fn connect(target: &Target) -> Result<Connection, Error> {
         return Err(Error::pause(format!("SQLite file `{}` does not exist", file.path.display()))
             .with_hint("leave `mode=rw` out of the URL to have it created"));
     }
-    Ok(Connection { grammar: Arc::new(SqliteGrammar), session: Arc::new(SqliteSession::new(file)) })
+    Ok(Connection {
+        grammar: Arc::new(SqliteGrammar),
+        session: Arc::new(SqliteSession::new(file)),
+        transactional: false,
+    })
 }
 
 /// Reads a URL as sqlx and most tools do: what stands between `sqlite://` and `?`, percent-decoded, is the path. For

@@ -6,7 +6,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::Mutex;
 
-use crate::contract::{Advice, Block, ColumnDefault, Error, Receipt, Session, TableColumn, TableName, TableSchema};
+use crate::contract::{
+    Advice, Block, ColumnDefault, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
+};
 use crate::generic::Statement;
 use crate::sqlite::codes;
 use crate::sqlite::grammar::{SYNTAX, is_main, no_schema};
@@ -105,10 +107,6 @@ impl SqliteSession {
 
 #[async_trait]
 impl Session for SqliteSession {
-    fn parallel_writes(&self) -> usize {
-        1
-    }
-
     async fn server(&self) -> Result<String, Error> {
         let reading = |error| self.error("reading", error);
         let version: String = match self.reader().await? {
@@ -157,19 +155,23 @@ impl Session for SqliteSession {
         let _ = connection.close().await;
         let columns = rows.iter().map(column).collect::<Result<_, _>>().map_err(failed)?;
         let name = TableName { schema: Some("main".into()), name };
-        Ok(Some(TableSchema { name, kind: kind.into(), columns }))
+        Ok(Some(TableSchema::new(name, kind, columns)))
     }
 
-    async fn check(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
+    async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
         // A change that is rolled back: SQLite itself says whether it may write the file and keep its journal beside it.
         // (Opening the file in another way to find out would lose the locks that this process holds on it.)
         const TRY: &str = "PRAGMA busy_timeout = 0; BEGIN; PRAGMA user_version = 1; ROLLBACK";
+        let doing = match intent {
+            Intent::Write { table, .. } => format!("writing table `{}`", table.name),
+            Intent::Create(spec) => format!("creating table `{}`", spec.name),
+        };
         let tried = match self.reader().await {
             Ok(None) => Ok(()),
             Ok(Some(mut connection)) => {
                 let tried = sqlx::raw_sql(TRY).execute(&mut connection).await;
                 let _ = connection.close().await;
-                tried.map(drop).map_err(|error| codes::error(&format!("writing table `{}`", table.name), error))
+                tried.map(drop).map_err(|error| codes::error(&doing, error))
             }
             Err(error) => Err(error),
         };
@@ -180,21 +182,26 @@ impl Session for SqliteSession {
         }
     }
 
-    async fn execute(&self, statement: &str) -> Result<(), Error> {
-        let statement = Statement::ddl(statement);
+    async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
         self.with_writer(async |connection| {
-            let done = sqlx::query(&statement).persistent(false).execute(connection).await;
-            done.map(drop).map_err(|error| self.error("running DDL in", error))
+            for statement in &ddl.statements {
+                let statement = Statement::ddl(statement);
+                let done = sqlx::query(&statement).persistent(false).execute(&mut *connection).await;
+                done.map_err(|error| self.error("running DDL in", error))?;
+            }
+            Ok(())
         })
         .await
     }
 
-    async fn write(&self, block: &Block) -> Result<Receipt, Error> {
-        if block.rows == 0 {
-            return Ok(Receipt::default());
+    async fn write(&self, blocks: &[&Block], progress: Option<&Progress>) -> Result<Receipt, Error> {
+        debug_assert!(progress.is_none(), "it is not transactional yet");
+        let mut written = Receipt::default();
+        for block in blocks.iter().filter(|block| block.rows > 0) {
+            let source = Source::new(block)?;
+            written += self.with_writer(async |connection| insert(connection, block, &source).await).await?;
         }
-        let source = Source::new(block)?;
-        self.with_writer(async |connection| insert(connection, block, &source).await).await
+        Ok(written)
     }
 }
 

@@ -8,8 +8,8 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::conformance::{self, Probe};
 use crate::contract::{
-    Advice, Block, ColumnDefault, Compression, Connection, Error, Layout, LogicalType, Mark, TableColumn, TableName,
-    TableSchema, Target, Values,
+    Advice, Block, ColumnDefault, Compression, Connection, Ddl, Error, Intent, Layout, LogicalType, Mark, TableColumn,
+    TableName, TableSchema, Target, Values,
 };
 use crate::generic::Statement;
 use crate::sqlite::grammar::SYNTAX;
@@ -89,18 +89,26 @@ fn target(url: &str) -> Target {
     Target::new(url.parse().unwrap(), Compression::Auto)
 }
 
+fn ddl(statement: &str) -> Ddl {
+    Ddl::new(TableName::parse("t"), vec![statement.to_owned()])
+}
+
+fn intent(table: &TableSchema) -> Intent<'_> {
+    Intent::Write { table, keyed: false, cluster: None }
+}
+
 async fn describe(connection: &Connection, table: &str) -> Arc<TableSchema> {
     Arc::new(connection.session.describe(&TableName::parse(table)).await.unwrap().unwrap())
 }
 
 /// A block for all of a table's columns; `fill` pushes one row after the other.
 fn block(table: &Arc<TableSchema>, rows: usize, mut fill: impl FnMut(usize, &mut [crate::contract::Column])) -> Block {
-    let layout = Layout { table: Arc::clone(table), targets: (0..table.columns.len()).collect() };
+    let layout = Layout::new(Arc::clone(table), (0..table.columns.len()).collect::<Vec<_>>());
     let mut columns = layout.empty_columns();
     for row in 0..rows {
         fill(row, &mut columns);
     }
-    Block { layout: Arc::new(layout), columns, rows }
+    Block::new(Arc::new(layout), columns, rows)
 }
 
 fn push_i64(column: &mut crate::contract::Column, value: i64) {
@@ -140,7 +148,7 @@ async fn nothing_is_created_by_looking() {
     assert_eq!(connection.session.describe(&TableName::parse("orders")).await.unwrap(), None);
     assert!(connection.session.server().await.unwrap().starts_with("SQLite 3."));
     assert!(!directory.file().exists());
-    connection.session.execute("CREATE TABLE t (a TEXT)").await.unwrap();
+    connection.session.execute(&ddl("CREATE TABLE t (a TEXT)")).await.unwrap();
     assert!(directory.file().exists());
     assert!(connection.session.server().await.unwrap().starts_with("SQLite 3."));
 }
@@ -152,7 +160,7 @@ async fn a_new_file_is_in_wal_mode_and_an_old_one_stays_as_it_is() {
         if let Some(sql) = before {
             directory.run(sql).await;
         }
-        directory.connect().await.session.execute("CREATE TABLE t (a TEXT)").await.unwrap();
+        directory.connect().await.session.execute(&ddl("CREATE TABLE t (a TEXT)")).await.unwrap();
         let mode = sqlx::query("PRAGMA journal_mode").fetch_one(&mut directory.other().await).await.unwrap();
         assert_eq!(mode.get::<String, _>(0), after);
     }
@@ -318,7 +326,7 @@ async fn odd_values_arrive_or_are_refused() {
         push_text(&mut columns[2], texts[row]);
         columns[3].push_mark(Mark::Null);
     });
-    connection.session.write(&values).await.unwrap();
+    connection.session.write(&[&values], None).await.unwrap();
     let rows = directory.read(&table).await;
     for ((row, text), float) in rows.iter().zip(texts).zip(floats) {
         assert_eq!(row[2].as_deref(), Some(text));
@@ -340,9 +348,9 @@ async fn odd_values_arrive_or_are_refused() {
         dates.push(days);
         block
     };
-    let nan = connection.session.write(&refused(f64::NAN, 0)).await.unwrap_err();
+    let nan = connection.session.write(&[&refused(f64::NAN, 0)], None).await.unwrap_err();
     assert_snapshot!(nan, @"table `main.t`, column `f` REAL: NaN, which SQLite would turn into NULL");
-    let far = connection.session.write(&refused(0.0, i32::MAX)).await.unwrap_err();
+    let far = connection.session.write(&[&refused(0.0, i32::MAX)], None).await.unwrap_err();
     assert_snapshot!(far, @"table `main.t`, column `d` DATE: the year is not between 0 and 9999");
     assert_eq!((nan.advice, far.advice), (Advice::Split, Advice::Split));
     assert_eq!(directory.read(&table).await.len(), rows.len());
@@ -371,7 +379,7 @@ async fn every_decimal_of_15_digits_survives_as_a_number() {
         small.push(i32::try_from(value % 1_000_000_000).unwrap());
         written.push(value);
     });
-    connection.session.write(&values).await.unwrap();
+    connection.session.write(&[&values], None).await.unwrap();
     let decimal = |value: i64, scale| {
         let mut text = String::new();
         crate::generic::push_decimal(&mut text, value, scale);
@@ -407,7 +415,7 @@ async fn texts_keep_their_class_in_columns_of_numeric_affinity() {
             _ => panic!("other types"),
         }
     });
-    connection.session.write(&values).await.unwrap();
+    connection.session.write(&[&values], None).await.unwrap();
     let sql = "SELECT typeof(day)||typeof(at)||typeof(id)||typeof(money)||typeof(ok), \
                day||' '||at||' '||id||' '||money||' '||ok, strftime('%Y %j %H %f', at) FROM t";
     let row = sqlx::query(sql).fetch_one(&mut directory.other().await).await.unwrap();
@@ -434,17 +442,17 @@ async fn defaults_apply_per_row_and_row_numbers_are_made_up() {
         }
         columns[2].push_mark(Mark::Absent);
     });
-    connection.session.write(&values).await.unwrap();
+    connection.session.write(&[&values], None).await.unwrap();
     let rows = directory.read(&table).await;
     let texts: Vec<_> = rows.iter().map(|row| row.iter().flatten().map(String::as_str).collect::<Vec<_>>()).collect();
     assert_eq!(texts, [["41", "none"], ["42", "given"], ["43", "given"], ["44", "none"], ["45", "none"]]);
 
-    let only = Layout { table: Arc::clone(&table), targets: [0].into() };
+    let only = Layout::new(Arc::clone(&table), [0]);
     let mut columns = only.empty_columns();
     columns[0].push_mark(Mark::Absent);
     columns[0].push_mark(Mark::Absent);
-    let values = Block { layout: Arc::new(only), columns, rows: 2 };
-    connection.session.write(&values).await.unwrap();
+    let values = Block::new(Arc::new(only), columns, 2);
+    connection.session.write(&[&values], None).await.unwrap();
     assert_eq!(directory.read(&table).await.len(), 7);
 
     let null = block(&table, 1, |_, columns| {
@@ -452,7 +460,7 @@ async fn defaults_apply_per_row_and_row_numbers_are_made_up() {
         push_text(&mut columns[1], "x");
         push_i64(&mut columns[2], 1);
     });
-    let error = connection.session.write(&null).await.unwrap_err();
+    let error = connection.session.write(&[&null], None).await.unwrap_err();
     assert_snapshot!(error, @"table `main.t`, column `id` INTEGER: a value is missing, and the column takes no null");
     assert_eq!(error.advice, Advice::Split);
 }
@@ -470,15 +478,16 @@ async fn a_block_is_written_whole_or_not_at_all() {
             push_text(&mut columns[1], "x");
         })
     };
-    let error = connection.session.write(&rows(0, 2500, 7)).await.unwrap_err();
+    let error = connection.session.write(&[&rows(0, 2500, 7)], None).await.unwrap_err();
     assert_snapshot!(error, @"code SQLITE_CONSTRAINT (2067): writing table `main.t`: UNIQUE constraint failed: t.a");
     assert_eq!(error.advice, Advice::Split);
     assert!(directory.read(&table).await.is_empty());
-    assert_eq!(connection.session.write(&rows(0, 2500, 2499)).await.unwrap().rows, 2500);
+    assert_eq!(connection.session.write(&[&rows(0, 2500, 2499)], None).await.unwrap().rows, 2500);
 
     // A call that is dropped half-way leaves nothing behind and no lock.
     let more = rows(2500, 300_000, -1);
-    let write = connection.session.write(&more);
+    let more = [&more];
+    let write = connection.session.write(&more, None);
     assert!(tokio::time::timeout(std::time::Duration::from_millis(20), write).await.is_err());
     directory.run("INSERT INTO t VALUES (-5, 'by another program')").await;
     assert_eq!(directory.read(&table).await.len(), 2501);
@@ -486,7 +495,7 @@ async fn a_block_is_written_whole_or_not_at_all() {
         push_i64(&mut columns[0], -1);
         push_text(&mut columns[1], "x");
     });
-    connection.session.write(&again).await.unwrap();
+    connection.session.write(&[&again], None).await.unwrap();
 }
 
 #[tokio::test]
@@ -498,12 +507,12 @@ async fn a_lock_is_waited_for_and_then_told() {
     let mut other = directory.other().await;
     sqlx::raw_sql("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").execute(&mut other).await.unwrap();
     let one = block(&table, 1, |_, columns| push_i64(&mut columns[0], 2));
-    let error = connection.session.write(&one).await.unwrap_err();
+    let error = connection.session.write(&[&one], None).await.unwrap_err();
     assert_snapshot!(error, @"code SQLITE_BUSY (5): writing table `main.t`: database is locked");
     assert_eq!(error.advice, Advice::Retry);
-    assert!(connection.session.check(&table).await.unwrap().is_empty());
+    assert!(connection.session.check(intent(&table)).await.unwrap().is_empty());
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-    connection.session.write(&one).await.unwrap();
+    connection.session.write(&[&one], None).await.unwrap();
 }
 
 #[tokio::test]
@@ -513,13 +522,13 @@ async fn a_table_that_went_away_asks_for_a_new_description() {
     directory.run("CREATE TABLE t (a INTEGER)").await;
     let table = describe(&connection, "t").await;
     let one = block(&table, 1, |_, columns| push_i64(&mut columns[0], 2));
-    connection.session.write(&one).await.unwrap();
+    connection.session.write(&[&one], None).await.unwrap();
     directory.run("DROP TABLE t").await;
-    let error = connection.session.write(&one).await.unwrap_err();
+    let error = connection.session.write(&[&one], None).await.unwrap_err();
     assert_snapshot!(error, @"code SQLITE_ERROR (1): writing table `main.t`: no such table: main.t");
     assert_eq!(error.advice, Advice::Refresh);
     directory.run("CREATE TABLE t (a INTEGER)").await;
-    connection.session.write(&one).await.unwrap();
+    connection.session.write(&[&one], None).await.unwrap();
 }
 
 #[tokio::test]
@@ -533,9 +542,9 @@ async fn what_is_no_database_or_cannot_be_written_is_told() {
     };
     assert_snapshot!(says(connection.session.server().await.unwrap_err()), @"Pause code SQLITE_NOTADB (26): opening SQLite file `…/orders.db`: file is not a database | name a SQLite database, or a file that does not exist yet");
     assert_snapshot!(says(connection.session.describe(&TableName::parse("t")).await.unwrap_err()), @"Pause code SQLITE_NOTADB (26): opening SQLite file `…/orders.db`: file is not a database | name a SQLite database, or a file that does not exist yet");
-    assert_snapshot!(says(connection.session.execute("CREATE TABLE t (a TEXT)").await.unwrap_err()), @"Pause code SQLITE_NOTADB (26): opening SQLite file `…/orders.db`: file is not a database | name a SQLite database, or a file that does not exist yet");
+    assert_snapshot!(says(connection.session.execute(&ddl("CREATE TABLE t (a TEXT)")).await.unwrap_err()), @"Pause code SQLITE_NOTADB (26): opening SQLite file `…/orders.db`: file is not a database | name a SQLite database, or a file that does not exist yet");
     std::fs::remove_file(directory.file()).unwrap();
-    assert_snapshot!(says(connection.session.execute("CREATE TABEL t").await.unwrap_err()), @r#"Pause code SQLITE_ERROR (1): running DDL in SQLite file `…/orders.db`: near "TABEL": syntax error |"#);
+    assert_snapshot!(says(connection.session.execute(&ddl("CREATE TABEL t")).await.unwrap_err()), @r#"Pause code SQLITE_ERROR (1): running DDL in SQLite file `…/orders.db`: near "TABEL": syntax error |"#);
 }
 
 #[cfg(unix)]
@@ -558,7 +567,7 @@ async fn check_finds_a_file_that_cannot_be_written() {
         for (file, directory_mode) in [(0o444, 0o755), (0o644, 0o555), (0o444, 0o555)] {
             mode(&directory.file(), file);
             mode(&directory.0, directory_mode);
-            let problems = connection.session.check(&table).await.unwrap();
+            let problems = connection.session.check(intent(&table)).await.unwrap();
             assert_eq!(problems.is_empty(), is_root, "{journal} {file:o} {directory_mode:o} {problems:?}");
             assert!(problems.iter().all(|problem| problem.hint.is_some() && problem.advice == Advice::Pause));
         }
@@ -568,7 +577,7 @@ async fn check_finds_a_file_that_cannot_be_written() {
         for beside in ["orders.db-wal", "orders.db-shm"] {
             let _ = std::fs::remove_file(directory.0.join(beside));
         }
-        assert!(connection.session.check(&table).await.unwrap().is_empty());
+        assert!(connection.session.check(intent(&table)).await.unwrap().is_empty());
     }
     let version = sqlx::query("PRAGMA user_version").fetch_one(&mut directory.other().await).await.unwrap();
     assert_eq!(version.get::<i64, _>(0), 0);

@@ -100,7 +100,7 @@ fn program(types: &[&str], name: &dyn Fn(usize) -> String, change: impl FnOnce(&
     };
     let table_name = TableName { schema: None, name: "t".to_owned() };
     let columns = types.iter().enumerate().map(column).collect();
-    let table = TableSchema { name: table_name.clone(), kind: String::new(), columns };
+    let table = TableSchema::new(table_name.clone(), "", columns);
     let mut route = Route::new("t", table_name);
     change(&mut route);
     Arc::new(Program::compile(&Arc::new(table), &route).unwrap_or_else(|refused| panic!("{refused:?}")))

@@ -284,7 +284,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let structure: Vec<_> = columns.iter().map(|c| format!("{} {}", c.name, c.type_text)).collect();
     let structure = structure.join(", ");
     let targets = (0..columns.len()).collect();
-    let layout = Arc::new(Layout { table: Arc::new(TableSchema { name, kind: String::new(), columns }), targets });
+    let layout = Arc::new(Layout::new(Arc::new(TableSchema::new(name, "", columns)), targets));
     let mut filled = layout.empty_columns();
     let rows = u.int_in_range(1..=8)?;
     let mut expected = Vec::new();
@@ -295,7 +295,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         }
         expected.push(Expected::All(row));
     }
-    let block = Block { layout, columns: filled, rows };
+    let block = Block::new(layout, filled, rows);
     let mut hex = String::new();
     let chunk_size = u.int_in_range(1..=500)?;
     rowfall_dialects::clickhouse::encode(&block, chunk_size, |bytes| {

@@ -154,7 +154,7 @@ impl Program {
         if !refused.is_empty() {
             return Err(refused);
         }
-        let layout = Arc::new(Layout { table: Arc::clone(table), targets: targets.into() });
+        let layout = Arc::new(Layout::new(Arc::clone(table), targets));
         Ok(Self { layout, columns, objects, unknown })
     }
 

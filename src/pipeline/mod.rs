@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rowfall_dialects::contract::{Advice, Connection, Session, TableName, TableSchema, TableSpec};
+use rowfall_dialects::contract::{Advice, Connection, Intent, Session, TableName, TableSchema};
 
 use crate::budget::Budget;
 use crate::config::{Route, Rule, Settings};
@@ -248,9 +248,7 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     for Found { route, topic, table, .. } in &mut found {
         let refused = match table {
             Ok(Table::There(schema)) => ready(connection, route, schema).await.err(),
-            Ok(Table::Missing { spec, .. }) => {
-                create_problems(connection.session.as_ref(), spec).await?.into_iter().next()
-            }
+            Ok(Table::Missing { spec, .. }) => first(problems(connection, Intent::Create(spec)).await?).err(),
             Err(_) => None,
         };
         if let Some(problem) = refused {
@@ -289,7 +287,7 @@ async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unrea
 /// The program that fills the table, if nothing keeps this user from running it.
 async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<Program>, Problem> {
     let program = reconcile::compile(route, schema)?;
-    first(problems(connection.session.as_ref(), schema).await?)?;
+    first(problems(connection, intent(route, schema)).await?)?;
     Ok(program)
 }
 
@@ -297,23 +295,22 @@ fn first(problems: Vec<Problem>) -> Result<(), Problem> {
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// What would keep this user from writing the table.
-///
-/// # Errors
-/// When the database cannot be asked.
-pub async fn problems(session: &dyn Session, table: &TableSchema) -> Result<Vec<Problem>, Problem> {
-    let doing = format!("table {}", table.name);
-    let found = session.check(table).await.map_err(|e| Problem::from(e).within(&doing))?;
-    Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
+/// What the route will do with its table.
+pub fn intent<'a>(route: &'a Route, table: &'a TableSchema) -> Intent<'a> {
+    Intent::Write { table, keyed: false, cluster: route.storage.cluster.as_deref() }
 }
 
-/// What would keep this user from creating the table.
+/// What would keep this user from doing it.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn create_problems(session: &dyn Session, table: &TableSpec) -> Result<Vec<Problem>, Problem> {
-    let doing = format!("table {}", table.name);
-    let found = session.check_create(table).await.map_err(|e| Problem::from(e).within(&doing))?;
+pub async fn problems(connection: &Connection, intent: Intent<'_>) -> Result<Vec<Problem>, Problem> {
+    let name = match intent {
+        Intent::Write { table, .. } => &table.name,
+        Intent::Create(spec) => &spec.name,
+    };
+    let doing = format!("table {name}");
+    let found = connection.session.check(intent).await.map_err(|e| Problem::from(e).within(&doing))?;
     Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
 }
 
@@ -409,7 +406,7 @@ impl Supply {
         let pace = self.paces.entry(program.layout.table.name.clone());
         let pace = Arc::clone(pace.or_insert_with(|| Arc::new(Pace::new(self.age))));
         let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
-        let lane = Lane::open(&self.runtime, session, Arc::clone(&pace), outages, tell);
+        let lane = Lane::open(&self.runtime, session, &program.layout.table, Arc::clone(&pace), outages, tell);
         TopicIntake::new(&topic.name, Decoder::new(Arc::clone(program)), &self.budget, pace, lane)
     }
 }

@@ -13,20 +13,17 @@ fn table(columns: &[(&str, &str, ColumnDefault)]) -> TableSchema {
         let column = types::parse(type_text).unwrap();
         TableColumn { name: (*name).into(), type_text: (*type_text).into(), value: Ok(column.value), default: *default }
     };
-    TableSchema {
-        name: TableName { schema: Some("shop".into()), name: "orders".into() },
-        kind: "MergeTree".into(),
-        columns: columns.iter().map(column).collect(),
-    }
+    let name = TableName { schema: Some("shop".into()), name: "orders".into() };
+    TableSchema::new(name, "MergeTree", columns.iter().map(column).collect())
 }
 
 /// A block that fills all of the table's columns; each is made of values and marks by `fill`.
 fn block(table: TableSchema, rows: usize, fill: impl FnOnce(&mut [Column])) -> Block {
-    let targets = (0..table.columns.len()).collect();
-    let layout = Arc::new(Layout { table: Arc::new(table), targets });
+    let targets: Vec<_> = (0..table.columns.len()).collect();
+    let layout = Arc::new(Layout::new(Arc::new(table), targets));
     let mut columns = layout.empty_columns();
     fill(&mut columns);
-    Block { layout, columns, rows }
+    Block::new(layout, columns, rows)
 }
 
 fn chunks(block: &Block, chunk_size: usize) -> Vec<Vec<u8>> {
@@ -247,7 +244,7 @@ fn what_cannot_be_nullable_is_left_out_of_the_rows_that_lack_it() {
     let mut schema = TableSchema::clone(&block.layout.table);
     schema.columns[1].default = ColumnDefault::Expression;
     schema.columns[1].type_text = "Nullable(UInt8)".into();
-    block.layout = Arc::new(Layout { table: Arc::new(schema), targets: [0, 1].into() });
+    block.layout = Arc::new(Layout::new(Arc::new(schema), [0, 1]));
     let refused = Encoder::new(&block, 1).err().unwrap();
     insta::assert_snapshot!(refused, @"table shop.orders: a row holds none of the columns, and ClickHouse cannot be told that a is to have its default");
 }

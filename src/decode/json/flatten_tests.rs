@@ -26,7 +26,7 @@ fn route() -> Route {
 }
 
 fn compile(texts: &[&str], route: &Route) -> Result<Arc<Program>, String> {
-    let table = TableSchema { name: TableName::parse("t"), kind: String::new(), columns: columns(texts) };
+    let table = TableSchema::new(TableName::parse("t"), "", columns(texts));
     let lines = |refused: Vec<crate::decode::RefusedColumn>| {
         refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
@@ -219,7 +219,7 @@ fn json_text_wants_a_column_that_takes_it() {
     let program = compile(&["id int64", "a string?", "b json?"], &route).unwrap();
     assert_eq!(row(&program, r#"{"id":1,"a":[1],"b":{"c":2}}"#), r#"1 | [1] | {"c":2}"#);
     let list = LogicalType::List(Arc::new(LogicalType::Int64.into()));
-    let mut table = TableSchema { name: TableName::parse("t"), kind: String::new(), columns: columns(&["a string"]) };
+    let mut table = TableSchema::new(TableName::parse("t"), "", columns(&["a string"]));
     table.columns[0].value = Ok(list.into());
     table.columns[0].type_text = "Array(Int64)".to_owned();
     let refused = Program::compile(&Arc::new(table), &route).unwrap_err();

@@ -22,7 +22,7 @@ pub(super) fn column(name: &str, logical: &str, nullable: bool, default: ColumnD
 
 fn program(columns: Vec<TableColumn>, unknown_fields: UnknownFields) -> Arc<Program> {
     let name = TableName::parse("shop.orders");
-    let table = Arc::new(TableSchema { name: name.clone(), kind: "MergeTree".to_owned(), columns });
+    let table = Arc::new(TableSchema::new(name.clone(), "MergeTree", columns));
     let route = Route { unknown_fields, ..Route::new("orders", name) };
     Arc::new(Program::compile(&table, &route).expect("compiles"))
 }
@@ -37,7 +37,7 @@ fn decoded_by(column: TableColumn, unit: Option<Unit>, json: &str, show: impl Fn
     let settings = ColumnSettings { unit, ..super::flatten_tests::settings(&column.name, &column.name, None) };
     let table = TableName::parse("shop.orders");
     let route = Route { columns: vec![settings], ..Route::new("orders", table.clone()) };
-    let table = Arc::new(TableSchema { name: table, kind: "MergeTree".to_owned(), columns: vec![column] });
+    let table = Arc::new(TableSchema::new(table, "MergeTree", vec![column]));
     let program = Arc::new(Program::compile(&table, &route).expect("compiles"));
     let record = format!("{{\"v\":{json}}}");
     let run = |decode: Decode| {
@@ -367,7 +367,7 @@ fn null_may_mean_the_default() {
     let name = TableName::parse("t");
     let columns =
         vec![column("id", "int64", false, ColumnDefault::None), column("n", "string", true, ColumnDefault::None)];
-    let table = Arc::new(TableSchema { name: name.clone(), kind: String::new(), columns });
+    let table = Arc::new(TableSchema::new(name.clone(), "", columns));
     let route = Route { null: NullPolicy::Default, ..Route::new("t", name) };
     let program = Arc::new(Program::compile(&table, &route).expect("compiles"));
     let mut decoder = Decoder::new(Arc::clone(&program));
