@@ -5,4 +5,4 @@ mod text;
 
 pub(crate) use syntax::Statement;
 pub use syntax::Syntax;
-pub(crate) use text::{days_from_civil, push_date, push_decimal, push_timestamp, push_uuid};
+pub(crate) use text::{days_from_civil, push_date, push_decimal, push_time, push_timestamp, push_uuid};

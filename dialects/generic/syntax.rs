@@ -17,6 +17,8 @@ pub struct Syntax {
     pub max_parameters: usize,
     /// The most rows that one `INSERT … VALUES` should have: beyond some hundreds nothing is gained.
     pub max_rows: usize,
+    /// What stands behind `INSERT INTO table` for a row of defaults alone.
+    pub empty_row: &'static str,
 }
 
 impl Syntax {
@@ -55,17 +57,22 @@ impl Syntax {
         for (index, column) in table.columns.iter().enumerate() {
             let separator = if index == 0 { "\n" } else { ",\n" };
             let takes_null = column.nullable.unwrap_or(!table.key.contains(&column.name));
-            let not_null = if takes_null { "" } else { " NOT NULL" };
-            // Only in parentheses may it be any expression.
-            let default = column.default.as_ref().map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
-            let name = self.identifier(&column.name);
-            let _ = write!(sql, "{separator}    {name} {}{not_null}{default}", column.type_text);
+            let definition = self.definition(&column.type_text, takes_null, column.default.as_deref());
+            let _ = write!(sql, "{separator}    {} {definition}", self.identifier(&column.name));
         }
         if !table.key.is_empty() {
             let _ = write!(sql, ",\n    PRIMARY KEY ({})", self.list(&table.key));
         }
         sql.push_str("\n)");
         Ok(sql)
+    }
+
+    /// What stands behind a column's name.
+    pub(crate) fn definition(&self, type_text: &str, takes_null: bool, default: Option<&str>) -> String {
+        let not_null = if takes_null { "" } else { " NOT NULL" };
+        // Only in parentheses may it be any expression.
+        let default = default.map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
+        format!("{type_text}{not_null}{default}")
     }
 
     /// Names in quotes, with commas between.
@@ -104,9 +111,14 @@ impl Syntax {
     /// `INSERT INTO … VALUES (?,?),(?,?)`: one parameter per value, row by row. Without columns it inserts one row of
     /// defaults.
     pub(crate) fn insert(&self, table: &TableName, columns: &[&str], rows: usize) -> Statement {
+        Statement::new(self.insert_text(table, columns, rows))
+    }
+
+    /// As [`Syntax::insert`], for what goes on behind it.
+    pub(crate) fn insert_text(&self, table: &TableName, columns: &[&str], rows: usize) -> String {
         let table = self.table(table);
         if columns.is_empty() {
-            return Statement::new(format!("INSERT INTO {table} DEFAULT VALUES"));
+            return format!("INSERT INTO {table} {}", self.empty_row);
         }
         let mut sql = format!("INSERT INTO {table} ({}) VALUES ", self.list(columns));
         let row = format!("({}),", vec!["?"; columns.len()].join(","));
@@ -115,7 +127,7 @@ impl Syntax {
             sql.push_str(&row);
         }
         sql.pop();
-        Statement::new(sql)
+        sql
     }
 }
 
@@ -134,7 +146,7 @@ impl Statement {
     }
 
     #[cfg(test)]
-    fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -152,7 +164,7 @@ mod tests {
     use crate::contract::{ColumnSpec, Storage};
     use insta::assert_snapshot;
 
-    const SYNTAX: Syntax = Syntax { quote: '"', ignores_case: true, max_parameters: 10, max_rows: 4 };
+    const SYNTAX: Syntax = Syntax { quote: '"', ignores_case: true, max_parameters: 10, max_rows: 4, empty_row: "DEFAULT VALUES" };
 
     fn spec(name: &str, columns: &[(&str, &str, bool)]) -> TableSpec {
         let column = |&(name, type_text, nullable): &(&str, &str, bool)| ColumnSpec::new(name, type_text, nullable);

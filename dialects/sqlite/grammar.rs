@@ -4,7 +4,8 @@ use crate::sqlite::types;
 
 /// How SQLite wants its statements. 32,766 parameters are all that it takes. Measured with 8 columns and rows per
 /// statement, in millions of rows a second: 100: 1.16, 250: 1.19, 1,000: 1.31, 4,000: 1.36 and a quarter more memory.
-pub(super) const SYNTAX: Syntax = Syntax { quote: '"', ignores_case: true, max_parameters: 32_766, max_rows: 1000 };
+pub(super) const SYNTAX: Syntax =
+    Syntax { quote: '"', ignores_case: true, max_parameters: 32_766, max_rows: 1000, empty_row: "DEFAULT VALUES" };
 
 /// SQLite's texts.
 pub(super) struct SqliteGrammar;

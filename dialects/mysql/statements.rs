@@ -1,0 +1,103 @@
+//! The texts of what is written, but for plain inserts.
+
+use std::fmt::Write as _;
+
+use crate::contract::TableName;
+use crate::generic::Statement;
+use crate::mysql::grammar::{Flavor, SYNTAX};
+
+/// `INSERT … ON DUPLICATE KEY UPDATE`: one parameter per value, row by row. `columns` holds those of the key too.
+///
+/// The server updates the row that it finds by *any* unique key. When that is not the row of `key`, the first
+/// assignment sets a column of the key to null, which the column does not take: an error rather than a change of
+/// somebody else's row.
+pub(super) fn upsert(flavor: Flavor, table: &TableName, columns: &[&str], key: &[&str], rows: usize) -> Statement {
+    let mut sql = SYNTAX.insert_text(table, columns, rows);
+    let name = |column: &str| SYNTAX.identifier(column);
+    // MySQL wants the new row to have a name, MariaDB knows but the function.
+    let (stored, new): (String, Box<dyn Fn(&str) -> String>) = match flavor {
+        Flavor::MySql => {
+            sql.push_str(" AS `new row`");
+            (format!("{}.", SYNTAX.table(table)), Box::new(move |column| format!("`new row`.{}", name(column))))
+        }
+        Flavor::MariaDb => (String::new(), Box::new(move |column| format!("VALUES({})", name(column)))),
+    };
+    let stored = |column: &str| format!("{stored}{}", SYNTAX.identifier(column));
+    let same: Vec<_> = key.iter().map(|column| format!("{} = {}", stored(column), new(column))).collect();
+    let first = stored(key[0]);
+    let _ = write!(sql, " ON DUPLICATE KEY UPDATE {first} = IF({}, {first}, NULL)", same.join(" AND "));
+    for column in columns.iter().filter(|column| !key.contains(column)) {
+        let _ = write!(sql, ", {} = {}", stored(column), new(column));
+    }
+    Statement::ddl(&sql)
+}
+
+/// `UPDATE` of one row: a parameter for each of `columns`, then for each of the key.
+pub(super) fn update(table: &TableName, columns: &[&str], key: &[&str]) -> Statement {
+    let list = |columns: &[&str], separator: &str| {
+        columns.iter().map(|column| format!("{} = ?", SYNTAX.identifier(column))).collect::<Vec<_>>().join(separator)
+    };
+    Statement::ddl(&format!("UPDATE {} SET {} WHERE {}", SYNTAX.table(table), list(columns, ", "), list(key, " AND ")))
+}
+
+/// `DELETE` of the rows of so many keys: one parameter per column of the key, key by key.
+pub(super) fn delete(table: &TableName, key: &[&str], rows: usize) -> Statement {
+    let row = match key.len() {
+        1 => "?".to_owned(),
+        columns => format!("({})", vec!["?"; columns].join(",")),
+    };
+    let names: Vec<_> = key.iter().map(|column| SYNTAX.identifier(column)).collect();
+    let (names, rows) = (names.join(", "), vec![row; rows].join(","));
+    let names = if key.len() == 1 { names } else { format!("({names})") };
+    Statement::ddl(&format!("DELETE FROM {} WHERE {names} IN ({rows})", SYNTAX.table(table)))
+}
+
+/// Inserts no row, for the rights that inserting one takes; with a key, for those that an upsert takes.
+pub(super) fn insert_nothing(table: &TableName, columns: &[&str], keyed: bool) -> Statement {
+    let names: Vec<_> = columns.iter().map(|column| SYNTAX.identifier(column)).collect();
+    let nulls = vec!["NULL"; columns.len()].join(", ");
+    let mut sql =
+        format!("INSERT INTO {} ({}) SELECT {nulls} FROM DUAL WHERE FALSE", SYNTAX.table(table), names.join(", "));
+    if keyed {
+        let same = |name: &String| format!("{0}.{name} = {0}.{name}", SYNTAX.table(table));
+        let _ = write!(sql, " ON DUPLICATE KEY UPDATE {}", names.iter().map(same).collect::<Vec<_>>().join(", "));
+    }
+    Statement::ddl(&sql)
+}
+
+/// Deletes no row, for the rights that deleting one by its key takes.
+pub(super) fn delete_nothing(table: &TableName, key: &[&str]) -> Statement {
+    let conditions: Vec<_> = key.iter().map(|column| format!("{} IS NULL", SYNTAX.identifier(column))).collect();
+    Statement::ddl(&format!("DELETE FROM {} WHERE FALSE AND {}", SYNTAX.table(table), conditions.join(" AND ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    #[test]
+    fn rows_are_upserted() {
+        let table = TableName::parse("shop.or`ders");
+        let of = |flavor, columns: &[&str], key: &[&str]| upsert(flavor, &table, columns, key, 2).as_str().to_owned();
+        assert_snapshot!(of(Flavor::MySql, &["id", "no`te"], &["id"]), @"");
+        assert_snapshot!(of(Flavor::MariaDb, &["a", "b", "c"], &["a", "c"]), @"");
+        assert_snapshot!(of(Flavor::MariaDb, &["a"], &["a"]), @"");
+    }
+
+    #[test]
+    fn rows_are_changed_and_deleted_by_their_key() {
+        let table = TableName::parse("orders");
+        assert_snapshot!(update(&table, &["x", "y"], &["a", "b"]).as_str(), @"");
+        assert_snapshot!(delete(&table, &["id"], 3).as_str(), @"");
+        assert_snapshot!(delete(&table, &["a", "b`"], 2).as_str(), @"");
+    }
+
+    #[test]
+    fn rights_are_tried_without_a_row() {
+        let table = TableName::parse("orders");
+        assert_snapshot!(insert_nothing(&table, &["a", "b"], false).as_str(), @"");
+        assert_snapshot!(insert_nothing(&table, &["a", "b"], true).as_str(), @"");
+        assert_snapshot!(delete_nothing(&table, &["a", "b"]).as_str(), @"");
+    }
+}
