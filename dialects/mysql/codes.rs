@@ -98,6 +98,7 @@ const CODES: &[Code] = &[
     code(3150, "ER_JSON_VALUE_TOO_BIG", Advice::Split),
     code(3157, "ER_JSON_DOCUMENT_TOO_DEEP", Advice::Split),
     code(3819, "ER_CHECK_CONSTRAINT_VIOLATED", Advice::Split),
+    code(3988, "ER_IMPOSSIBLE_STRING_CONVERSION", Advice::Split),
     code(4025, "ER_CONSTRAINT_FAILED", Advice::Split),
     // Listed for their hints.
     hinted(1044, "ER_DBACCESS_DENIED_ERROR", Advice::Pause, GRANT),
@@ -183,7 +184,96 @@ mod tests {
         for code in CODES {
             let _ = writeln!(table, "{} {} {:?}", code.number, code.name, code.advice);
         }
-        assert_snapshot!(table, @"");
+        assert_snapshot!(table, @"
+        1020 ER_CHECKREAD Retry
+        1021 ER_DISK_FULL Retry
+        1030 ER_GET_ERRNO Retry
+        1037 ER_OUTOFMEMORY Retry
+        1038 ER_OUT_OF_SORTMEMORY Retry
+        1040 ER_CON_COUNT_ERROR Retry
+        1041 ER_OUT_OF_RESOURCES Retry
+        1047 ER_UNKNOWN_COM_ERROR Retry
+        1053 ER_SERVER_SHUTDOWN Retry
+        1077 ER_NORMAL_SHUTDOWN Retry
+        1079 ER_SHUTDOWN_COMPLETE Retry
+        1080 ER_FORCING_CLOSE Retry
+        1114 ER_RECORD_FILE_FULL Retry
+        1152 ER_ABORTING_CONNECTION Retry
+        1158 ER_NET_READ_ERROR Retry
+        1159 ER_NET_READ_INTERRUPTED Retry
+        1160 ER_NET_ERROR_ON_WRITE Retry
+        1161 ER_NET_WRITE_INTERRUPTED Retry
+        1180 ER_ERROR_DURING_COMMIT Retry
+        1181 ER_ERROR_DURING_ROLLBACK Retry
+        1184 ER_NEW_ABORTING_CONNECTION Retry
+        1203 ER_TOO_MANY_USER_CONNECTIONS Retry
+        1205 ER_LOCK_WAIT_TIMEOUT Retry
+        1206 ER_LOCK_TABLE_FULL Retry
+        1213 ER_LOCK_DEADLOCK Retry
+        1226 ER_USER_LIMIT_REACHED Retry
+        1297 ER_GET_TEMPORARY_ERRMSG Retry
+        1317 ER_QUERY_INTERRUPTED Retry
+        1412 ER_TABLE_DEF_CHANGED Retry
+        1614 ER_XA_RBDEADLOCK Retry
+        1615 ER_NEED_REPREPARE Retry
+        1927 ER_CONNECTION_KILLED Retry
+        1969 ER_STATEMENT_TIMEOUT Retry
+        2006 CR_SERVER_GONE_ERROR Retry
+        2013 CR_SERVER_LOST Retry
+        3024 ER_QUERY_TIMEOUT Retry
+        3032 ER_SERVER_OFFLINE_MODE Retry
+        3100 ER_RUN_HOOK_ERROR Retry
+        3101 ER_TRANSACTION_ROLLBACK_DURING_COMMIT Retry
+        4031 ER_CLIENT_INTERACTION_TIMEOUT Retry
+        1054 ER_BAD_FIELD_ERROR Refresh
+        1146 ER_NO_SUCH_TABLE Refresh
+        1364 ER_NO_DEFAULT_FOR_FIELD Refresh
+        1906 ER_WARNING_NON_DEFAULT_VALUE_FOR_GENERATED_COLUMN Refresh
+        3105 ER_NON_DEFAULT_VALUE_FOR_GENERATED_COLUMN Refresh
+        1048 ER_BAD_NULL_ERROR Split
+        1062 ER_DUP_ENTRY Split
+        1153 ER_NET_PACKET_TOO_LARGE Split
+        1216 ER_NO_REFERENCED_ROW Split
+        1217 ER_ROW_IS_REFERENCED Split
+        1264 ER_WARN_DATA_OUT_OF_RANGE Split
+        1265 WARN_DATA_TRUNCATED Split
+        1292 ER_TRUNCATED_WRONG_VALUE Split
+        1366 ER_TRUNCATED_WRONG_VALUE_FOR_FIELD Split
+        1367 ER_ILLEGAL_VALUE_FOR_TYPE Split
+        1406 ER_DATA_TOO_LONG Split
+        1411 ER_WRONG_VALUE_FOR_TYPE Split
+        1451 ER_ROW_IS_REFERENCED_2 Split
+        1452 ER_NO_REFERENCED_ROW_2 Split
+        1526 ER_NO_PARTITION_FOR_GIVEN_VALUE Split
+        1586 ER_DUP_ENTRY_WITH_KEY_NAME Split
+        1644 ER_SIGNAL_EXCEPTION Split
+        1690 ER_DATA_OUT_OF_RANGE Split
+        1748 ER_ROW_DOES_NOT_MATCH_GIVEN_PARTITION_SET Split
+        3140 ER_INVALID_JSON_TEXT Split
+        3141 ER_INVALID_JSON_TEXT_IN_PARAM Split
+        3144 ER_INVALID_JSON_CHARSET Split
+        3150 ER_JSON_VALUE_TOO_BIG Split
+        3157 ER_JSON_DOCUMENT_TOO_DEEP Split
+        3819 ER_CHECK_CONSTRAINT_VIOLATED Split
+        3988 ER_IMPOSSIBLE_STRING_CONVERSION Split
+        4025 ER_CONSTRAINT_FAILED Split
+        1044 ER_DBACCESS_DENIED_ERROR Pause
+        1045 ER_ACCESS_DENIED_ERROR Pause
+        1046 ER_NO_DB_ERROR Pause
+        1049 ER_BAD_DB_ERROR Pause
+        1129 ER_HOST_IS_BLOCKED Pause
+        1130 ER_HOST_NOT_PRIVILEGED Pause
+        1142 ER_TABLEACCESS_DENIED_ERROR Pause
+        1143 ER_COLUMNACCESS_DENIED_ERROR Pause
+        1227 ER_SPECIFIC_ACCESS_DENIED_ERROR Pause
+        1290 ER_OPTION_PREVENTS_STATEMENT Pause
+        1665 ER_BINLOG_STMT_MODE_AND_ROW_ENGINE Pause
+        1792 ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION Pause
+        1820 ER_MUST_CHANGE_PASSWORD Pause
+        1836 ER_READ_ONLY_MODE Pause
+        1862 ER_MUST_CHANGE_PASSWORD_LOGIN Pause
+        3159 ER_SECURE_TRANSPORT_REQUIRED Pause
+        ");
         let mut numbers: Vec<_> = CODES.iter().map(|code| code.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -200,9 +290,9 @@ mod tests {
     #[test]
     fn messages_do_not_tell_values() {
         let told = |message| of(1, None, "writing table `t`", message).message;
-        assert_snapshot!(told("Duplicate entry 'a secret' for key 'k'-x' for key 't.PRIMARY'"), @"");
-        assert_snapshot!(told("Incorrect string value: '\\xF0\\x9F\\xA6\\x80' for column `d`.`t`.`a` at row 1"), @"");
-        assert_snapshot!(told("Data too long for column 'a' at row 2"), @"");
-        assert_snapshot!(told("Unknown column 'x' in 'field list'"), @"");
+        assert_snapshot!(told("Duplicate entry 'a secret' for key 'k'-x' for key 't.PRIMARY'"), @"writing table `t`: Duplicate entry … for key 't.PRIMARY'");
+        assert_snapshot!(told("Incorrect string value: '\\xF0\\x9F\\xA6\\x80' for column `d`.`t`.`a` at row 1"), @"writing table `t`: Incorrect string value: … for column `d`.`t`.`a` at row 1");
+        assert_snapshot!(told("Data too long for column 'a' at row 2"), @"writing table `t`: Data too long for column 'a' at row 2");
+        assert_snapshot!(told("Unknown column 'x' in 'field list'"), @"writing table `t`: Unknown column 'x' in 'field list'");
     }
 }

@@ -200,20 +200,37 @@ mod tests {
     #[test]
     fn a_table_is_created_with_its_quotes_doubled() {
         let mut spec = spec(
-            "shop.we`ird",
+            "shop.x",
             &[("id", "longtext", false), ("at", "datetime(3)", false), ("a \"no`te\"", "longtext", true)],
             &["id", "at"],
         );
+        spec.name.name = "we`ird".into();
         spec.columns[2].default = Some("concat('a', 'b')".into());
-        assert_snapshot!(text(&MySqlGrammar::of(Flavor::MySql).create_table(&spec).unwrap()), @"");
-        assert_snapshot!(text(&MySqlGrammar::of(Flavor::MariaDb).create_table(&spec).unwrap()), @"");
+        assert_snapshot!(text(&MySqlGrammar::of(Flavor::MySql).create_table(&spec).unwrap()), @r#"
+        CREATE TABLE IF NOT EXISTS `shop`.`we``ird` (
+            `id` varchar(255) NOT NULL,
+            `at` datetime(3) NOT NULL,
+            `a "no``te"` longtext DEFAULT (concat('a', 'b')),
+            PRIMARY KEY (`id`, `at`)
+        ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+        column `id` is of the key and so varchar(255), since MySQL cannot index longtext; longer texts are refused
+        "#);
+        assert_snapshot!(text(&MySqlGrammar::of(Flavor::MariaDb).create_table(&spec).unwrap()), @r#"
+        CREATE TABLE IF NOT EXISTS `shop`.`we``ird` (
+            `id` varchar(255) NOT NULL,
+            `at` datetime(3) NOT NULL,
+            `a "no``te"` longtext DEFAULT (concat('a', 'b')),
+            PRIMARY KEY (`id`, `at`)
+        ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+        column `id` is of the key and so varchar(255), since MariaDB cannot index longtext; longer texts are refused
+        "#);
     }
 
     #[test]
     fn a_key_of_many_texts_gets_shorter_ones() {
         let columns = ["a", "b", "c", "d", "e"].map(|name| (name, "longtext", false));
         let ddl = MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &columns, &["a", "b", "c", "d", "e"])).unwrap();
-        assert_snapshot!(ddl.notes[4], @"");
+        assert_snapshot!(ddl.notes[4], @"column `e` is of the key and so varchar(153), since MySQL cannot index longtext; longer texts are refused");
     }
 
     #[test]
@@ -222,12 +239,12 @@ mod tests {
             let spec = spec(table, &[(column, type_text, true)], &[]);
             MySqlGrammar::of(Flavor::MySql).create_table(&spec).unwrap_err().to_string()
         };
-        assert_snapshot!(refusal("t", "🦀", "int"), @"");
-        assert_snapshot!(refusal("t", &"é".repeat(65), "int"), @"");
-        assert_snapshot!(refusal("orders ", "a", "int"), @"");
-        assert_snapshot!(refusal("t", "", "int"), @"");
-        assert_snapshot!(refusal("t", "a", "blob"), @"");
-        assert_snapshot!(refusal("t", "a", "int); DROP TABLE x; --"), @"");
+        assert_snapshot!(refusal("t", "🦀", "int"), @"table `t`: the name `🦀` holds `🦀`: a name has no characters of four bytes there");
+        assert_snapshot!(refusal("t", &"é".repeat(65), "int"), @"table `t`: the name `ééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé` has more than 64 characters");
+        assert_snapshot!(refusal("orders ", "a", "int"), @"table `orders `: the name `orders ` ends with a space");
+        assert_snapshot!(refusal("t", "", "int"), @"table `t`: the name `` is empty");
+        assert_snapshot!(refusal("t", "a", "blob"), @"table `t`, column `a`: type `blob`: rowfall writes no bytes yet: declare it text");
+        assert_snapshot!(refusal("t", "a", "int); DROP TABLE x; --"), @"table `t`, column `a`: type `int); DROP TABLE x; --`: it cannot be read as a type");
         assert!(MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &[(&"é".repeat(64), "int", true)], &[])).is_ok());
     }
 
@@ -251,10 +268,14 @@ mod tests {
             Change::Widen(ColumnSpec::new("note", "varchar(300)", true)),
         ];
         let grammar = MySqlGrammar::of(Flavor::MySql);
-        assert_snapshot!(text(&grammar.alter_table(&table, &changes, None).unwrap()), @"");
+        assert_snapshot!(text(&grammar.alter_table(&table, &changes, None).unwrap()), @"
+        ALTER TABLE `shop`.`orders` ADD COLUMN `more` decimal(10,2);
+        ALTER TABLE `shop`.`orders` MODIFY COLUMN `ID` bigint NOT NULL;
+        ALTER TABLE `shop`.`orders` MODIFY COLUMN `note` varchar(300) collate latin1_bin
+        ");
         let refusal = |change| grammar.alter_table(&table, &[change], None).unwrap_err().to_string();
-        assert_snapshot!(refusal(Change::Widen(ColumnSpec::new("made", "bigint", false))), @"");
-        assert_snapshot!(refusal(Change::Widen(ColumnSpec::new("lost", "bigint", false))), @"");
-        assert_snapshot!(refusal(Change::Add(ColumnSpec::new("x", "point", false))), @"");
+        assert_snapshot!(refusal(Change::Widen(ColumnSpec::new("made", "bigint", false))), @"table `shop.orders`, column `made`: rowfall does not change a column that the database fills in, since it cannot repeat how: change it with ALTER TABLE … MODIFY");
+        assert_snapshot!(refusal(Change::Widen(ColumnSpec::new("lost", "bigint", false))), @"table `shop.orders`, column `lost`: the table does not have it");
+        assert_snapshot!(refusal(Change::Add(ColumnSpec::new("x", "point", false))), @"table `shop.orders`, column `x`: type `point`: rowfall writes no geometry: declare it text or json");
     }
 }

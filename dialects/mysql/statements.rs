@@ -78,26 +78,26 @@ mod tests {
 
     #[test]
     fn rows_are_upserted() {
-        let table = TableName::parse("shop.or`ders");
+        let table = TableName { schema: Some("shop".into()), name: "or`ders".into() };
         let of = |flavor, columns: &[&str], key: &[&str]| upsert(flavor, &table, columns, key, 2).as_str().to_owned();
-        assert_snapshot!(of(Flavor::MySql, &["id", "no`te"], &["id"]), @"");
-        assert_snapshot!(of(Flavor::MariaDb, &["a", "b", "c"], &["a", "c"]), @"");
-        assert_snapshot!(of(Flavor::MariaDb, &["a"], &["a"]), @"");
+        assert_snapshot!(of(Flavor::MySql, &["id", "no`te"], &["id"]), @"INSERT INTO `shop`.`or``ders` (`id`, `no``te`) VALUES (?,?),(?,?) AS `new row` ON DUPLICATE KEY UPDATE `shop`.`or``ders`.`id` = IF(`shop`.`or``ders`.`id` = `new row`.`id`, `shop`.`or``ders`.`id`, NULL), `shop`.`or``ders`.`no``te` = `new row`.`no``te`");
+        assert_snapshot!(of(Flavor::MariaDb, &["a", "b", "c"], &["a", "c"]), @"INSERT INTO `shop`.`or``ders` (`a`, `b`, `c`) VALUES (?,?,?),(?,?,?) ON DUPLICATE KEY UPDATE `a` = IF(`a` = VALUES(`a`) AND `c` = VALUES(`c`), `a`, NULL), `b` = VALUES(`b`)");
+        assert_snapshot!(of(Flavor::MariaDb, &["a"], &["a"]), @"INSERT INTO `shop`.`or``ders` (`a`) VALUES (?),(?) ON DUPLICATE KEY UPDATE `a` = IF(`a` = VALUES(`a`), `a`, NULL)");
     }
 
     #[test]
     fn rows_are_changed_and_deleted_by_their_key() {
         let table = TableName::parse("orders");
-        assert_snapshot!(update(&table, &["x", "y"], &["a", "b"]).as_str(), @"");
-        assert_snapshot!(delete(&table, &["id"], 3).as_str(), @"");
-        assert_snapshot!(delete(&table, &["a", "b`"], 2).as_str(), @"");
+        assert_snapshot!(update(&table, &["x", "y"], &["a", "b"]).as_str(), @"UPDATE `orders` SET `x` = ?, `y` = ? WHERE `a` = ? AND `b` = ?");
+        assert_snapshot!(delete(&table, &["id"], 3).as_str(), @"DELETE FROM `orders` WHERE `id` IN (?,?,?)");
+        assert_snapshot!(delete(&table, &["a", "b`"], 2).as_str(), @"DELETE FROM `orders` WHERE (`a`, `b```) IN ((?,?),(?,?))");
     }
 
     #[test]
     fn rights_are_tried_without_a_row() {
         let table = TableName::parse("orders");
-        assert_snapshot!(insert_nothing(&table, &["a", "b"], false).as_str(), @"");
-        assert_snapshot!(insert_nothing(&table, &["a", "b"], true).as_str(), @"");
-        assert_snapshot!(delete_nothing(&table, &["a", "b"]).as_str(), @"");
+        assert_snapshot!(insert_nothing(&table, &["a", "b"], false).as_str(), @"INSERT INTO `orders` (`a`, `b`) SELECT NULL, NULL FROM DUAL WHERE FALSE");
+        assert_snapshot!(insert_nothing(&table, &["a", "b"], true).as_str(), @"INSERT INTO `orders` (`a`, `b`) SELECT NULL, NULL FROM DUAL WHERE FALSE ON DUPLICATE KEY UPDATE `orders`.`a` = `orders`.`a`, `orders`.`b` = `orders`.`b`");
+        assert_snapshot!(delete_nothing(&table, &["a", "b"]).as_str(), @"DELETE FROM `orders` WHERE FALSE AND `a` IS NULL AND `b` IS NULL");
     }
 }

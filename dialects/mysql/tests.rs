@@ -154,3 +154,424 @@ async fn both_keep_the_contract() {
         conformance::run(&elsewhere, Some(&database.name), &database).await;
     }
 }
+
+#[tokio::test]
+async fn a_foreign_table_is_described_as_it_is() {
+    let mut text = String::new();
+    for product in BOTH {
+        let database = Database::new(product, "describe").await;
+        let connection = database.connect();
+        let own = match product {
+            Product::MariaDb => "u uuid, v4 inet4, v6 inet6, hidden int INVISIBLE DEFAULT 1, v vector(3),",
+            Product::MySql => "hidden int INVISIBLE DEFAULT 1, expr int, UNIQUE KEY e ((expr + 1)), v vector(3),",
+        };
+        let own = if product == Product::MariaDb { own.replace(" v vector(3),", "") } else { own.to_owned() };
+        database
+            .run(&format!(
+                "CREATE TABLE `Orders` (
+                    id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,
+                    code varchar(20) CHARACTER SET ascii COLLATE ascii_bin NOT NULL UNIQUE,
+                    name varchar(20) COLLATE utf8mb4_general_ci NOT NULL UNIQUE,
+                    maybe int UNIQUE,
+                    amount decimal(10,2) NOT NULL DEFAULT 1.50,
+                    small tinyint, flag bool, m mediumint unsigned, y year, b1 bit, b9 bit(9),
+                    f float, d double, rounded float(7,2),
+                    c char(3), t text, lt longtext NOT NULL, sjis varchar(5) CHARACTER SET sjis,
+                    e enum('a','it''s'), s set('a','b'), j json, bin varbinary(20), pic blob, g geometry,
+                    day date, at datetime(6) DEFAULT CURRENT_TIMESTAMP(6), ts timestamp NULL, ti time(3),
+                    {own}
+                    nothing text DEFAULT NULL,
+                    total decimal(10,2) AS (amount * 2) STORED, twice decimal(10,2) AS (amount * 2) VIRTUAL,
+                    PRIMARY_ int, UNIQUE KEY part (t(10))
+                 );
+                 CREATE TABLE ci (id varchar(10) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci PRIMARY KEY);
+                 CREATE TABLE nokey (a int);
+                 CREATE TABLE two (a int, b varchar(9) COLLATE utf8mb4_bin NOT NULL, c datetime, PRIMARY KEY (c, a));
+                 CREATE TABLE old (a int PRIMARY KEY) ENGINE=MyISAM;
+                 CREATE VIEW seen AS SELECT 1 AS a"
+            ))
+            .await;
+        for table in ["Orders", "ci", "nokey", "two", "old"] {
+            let table = describe(&connection, table).await;
+            text += &format!("{} ({}) {:?} {:?}\n", table.name, table.kind, table.upserts, table.promise);
+            for column in table.columns.iter().filter(|_| table.name.name == "Orders") {
+                let takes = match &column.value {
+                    Ok(value) => format!("{}, {}", value.logical, if value.nullable { "null" } else { "not null" }),
+                    Err(why) => why.clone(),
+                };
+                text += &format!("  {} {}: {takes}, {:?}\n", column.name, column.type_text, column.default);
+            }
+        }
+        for table in ["seen", "information_schema.TABLES"] {
+            text += &format!("{}\n", connection.session.describe(&TableName::parse(table)).await.unwrap_err());
+        }
+        let missing = connection.session.describe(&TableName::parse("orders")).await.unwrap();
+        assert_eq!(missing, None, "another case is another table");
+        let nowhere = connect(&target(&database.server.url(""))).unwrap();
+        let error = nowhere.session.describe(&TableName::parse("Orders")).await.unwrap_err();
+        text += &format!("{}\n", says(&error));
+    }
+    assert_snapshot!(text, @r#"
+    rowfall_test_describe.Orders (InnoDB) Keys([["id"], ["code"]]) None
+      id bigint(20) unsigned: uint64, not null, Expression
+      code varchar(20) collate ascii_bin: string, not null, None
+      name varchar(20) collate utf8mb4_general_ci: string, not null, None
+      maybe int(11): int32, null, None
+      amount decimal(10,2): decimal(10,2), not null, Expression
+      small tinyint(4): int8, null, None
+      flag tinyint(1): bool, null, None
+      m mediumint(8) unsigned: uint32, null, None
+      y year(4): uint16, null, None
+      b1 bit(1): bool, null, None
+      b9 bit(9): uint64, null, None
+      f float: float32, null, None
+      d double: float64, null, None
+      rounded float(7,2): type `float(7,2)`: it would round what it gets: declare it without digits, or decimal(p,s), None
+      c char(3) collate utf8mb4_general_ci: string, null, None
+      t text collate utf8mb4_general_ci: string, null, None
+      lt longtext collate utf8mb4_general_ci: string, not null, None
+      sjis varchar(5) collate sjis_japanese_ci: type `varchar(5) collate sjis_japanese_ci`: it is not known whether its character set gives back every text: use utf8mb4, None
+      e enum('a','it''s'): enum, null, None
+      s set('a','b'): type `set('a','b')`: the server puts its parts into another order: declare it text or json, None
+      j json: json, null, None
+      bin varbinary(20): type `varbinary(20)`: rowfall writes no bytes yet: declare it text, None
+      pic blob: type `blob`: rowfall writes no bytes yet: declare it text, None
+      g geometry: type `geometry`: rowfall writes no geometry: declare it text or json, None
+      day date: date, null, None
+      at datetime(6): timestamp(6), null, Expression
+      ts timestamp: timestamp(0), null, None
+      ti time(3): time(3), null, None
+      u uuid: uuid, null, None
+      v4 inet4: ipv4, null, None
+      v6 inet6: ipv6, null, None
+      hidden int(11): int32, null, Expression
+      nothing text collate utf8mb4_general_ci: string, null, None
+      total decimal(10,2): decimal(10,2), null, Generated
+      twice decimal(10,2): decimal(10,2), null, Generated
+      PRIMARY_ int(11): int32, null, None
+    rowfall_test_describe.ci (InnoDB) Never { why: "its key's column `id` varchar(10) collate utf8mb4_unicode_ci takes texts that differ in case for one", hint: "ALTER TABLE `rowfall_test_describe`.`ci` MODIFY `id` varchar(10) COLLATE utf8mb4_bin NOT NULL" } None
+    rowfall_test_describe.nokey (InnoDB) Keys([]) None
+    rowfall_test_describe.two (InnoDB) Keys([["c", "a"]]) None
+    rowfall_test_describe.old (MyISAM) Never { why: "its engine MyISAM has no transactions", hint: "ALTER TABLE `rowfall_test_describe`.`old` ENGINE = InnoDB" } Some("MyISAM has no transactions: a write that fails half-way leaves rows")
+    `seen` is a view, which takes no rows
+    `information_schema.TABLES` is a system view, which takes no rows
+    Pause table `Orders`: the URL names no database | name one: mysql://user:password@host/database
+    rowfall_test_describe.Orders (InnoDB) Keys([["id"], ["code"]]) None
+      id bigint unsigned: uint64, not null, Expression
+      code varchar(20) collate ascii_bin: string, not null, None
+      name varchar(20) collate utf8mb4_general_ci: string, not null, None
+      maybe int: int32, null, None
+      amount decimal(10,2): decimal(10,2), not null, Expression
+      small tinyint: int8, null, None
+      flag tinyint(1): bool, null, None
+      m mediumint unsigned: uint32, null, None
+      y year: uint16, null, None
+      b1 bit(1): bool, null, None
+      b9 bit(9): uint64, null, None
+      f float: float32, null, None
+      d double: float64, null, None
+      rounded float(7,2): type `float(7,2)`: it would round what it gets: declare it without digits, or decimal(p,s), None
+      c char(3) collate utf8mb4_0900_ai_ci: string, null, None
+      t text collate utf8mb4_0900_ai_ci: string, null, None
+      lt longtext collate utf8mb4_0900_ai_ci: string, not null, None
+      sjis varchar(5) collate sjis_japanese_ci: type `varchar(5) collate sjis_japanese_ci`: it is not known whether its character set gives back every text: use utf8mb4, None
+      e enum('a','it''s'): enum, null, None
+      s set('a','b'): type `set('a','b')`: the server puts its parts into another order: declare it text or json, None
+      j json: json, null, None
+      bin varbinary(20): type `varbinary(20)`: rowfall writes no bytes yet: declare it text, None
+      pic blob: type `blob`: rowfall writes no bytes yet: declare it text, None
+      g geometry: type `geometry`: rowfall writes no geometry: declare it text or json, None
+      day date: date, null, None
+      at datetime(6): timestamp(6), null, Expression
+      ts timestamp: timestamp(0), null, None
+      ti time(3): time(3), null, None
+      hidden int: int32, null, Expression
+      expr int: int32, null, None
+      v vector(3): type `vector(3)`: not a type that rowfall knows, None
+      nothing text collate utf8mb4_0900_ai_ci: string, null, None
+      total decimal(10,2): decimal(10,2), null, Generated
+      twice decimal(10,2): decimal(10,2), null, Generated
+      PRIMARY_ int: int32, null, None
+    rowfall_test_describe.ci (InnoDB) Never { why: "its key's column `id` varchar(10) collate utf8mb4_unicode_ci takes texts that differ in case for one", hint: "ALTER TABLE `rowfall_test_describe`.`ci` MODIFY `id` varchar(10) COLLATE utf8mb4_bin NOT NULL" } None
+    rowfall_test_describe.nokey (InnoDB) Keys([]) None
+    rowfall_test_describe.two (InnoDB) Keys([["c", "a"]]) None
+    rowfall_test_describe.old (MyISAM) Never { why: "its engine MyISAM has no transactions", hint: "ALTER TABLE `rowfall_test_describe`.`old` ENGINE = InnoDB" } Some("MyISAM has no transactions: a write that fails half-way leaves rows")
+    `seen` is a view, which takes no rows
+    `information_schema.TABLES` is a system view, which takes no rows
+    Pause table `Orders`: the URL names no database | name one: mysql://user:password@host/database
+    "#);
+}
+
+#[tokio::test]
+async fn what_the_server_would_change_is_refused() {
+    for product in BOTH {
+        let database = Database::new(product, "exact").await;
+        let connection = database.connect();
+        let check = async |type_text: &str, values: &[&str], refused: &[&str]| {
+            database.run(&format!("DROP TABLE IF EXISTS t; CREATE TABLE t (n int, a {type_text})")).await;
+            let table = describe(&connection, "t").await;
+            let mut expected = Vec::new();
+            for (n, value) in values.iter().enumerate() {
+                let written = insert(&connection, &table, &[&[&n.to_string(), value]]).await;
+                written.unwrap_or_else(|error| panic!("{product:?} {type_text}: {value:?}: {error}"));
+                expected.push(format!("{n},{value}"));
+            }
+            assert_eq!(database.rows(&table).await, expected, "{product:?} {type_text}");
+            let mut told = String::new();
+            for value in refused {
+                // Between others, so that a statement of several rows is seen to be refused.
+                let rows: [&[&str]; 3] = [&["90", "-"], &["91", value], &["92", "-"]];
+                match insert(&connection, &table, &rows).await {
+                    Ok(()) => panic!("{product:?} {type_text}: {value:?} became {:?}", database.rows(&table).await),
+                    Err(error) => {
+                        assert_eq!(error.advice, Advice::Split, "{product:?} {type_text} {value:?}: {error}");
+                        assert!(!error.to_string().contains(*value) || value.len() < 6, "{error}");
+                        told = format!("{type_text}: {error}");
+                        let names = ["column `a`", "`t`.`a`", "'a'", "'t.a'", "`t.a`"];
+                        assert!(names.iter().any(|name| told.contains(name)), "no column is named: {told}");
+                    }
+                }
+            }
+            assert_eq!(database.rows(&table).await, expected, "{product:?} {type_text}");
+            told
+        };
+        check("varchar(5) CHARACTER SET utf8mb4", &["", "ab🦀 d", " a ", "é☃ß🦀x"], &["123456", "12345 ", "abcdefg"]).await;
+        check("varchar(5) CHARACTER SET utf8mb3", &["", "é☃ß"], &["🦀", "ab🦀"]).await;
+        check("varchar(5) CHARACTER SET latin1", &["é", "€"], &["☃", "🦀", "Ā"]).await;
+        check("varchar(5) CHARACTER SET ascii", &["a~"], &["é", "☃"]).await;
+        check("char(5)", &["", "a", " a", "12345"], &["a ", "123456", " "]).await;
+        check("tinytext", &["a "], &[&"x".repeat(256), &format!("{} ", "x".repeat(255)), &"é".repeat(128)]).await;
+        check("text", &[&"é ".repeat(20_000)], &[&"x".repeat(65_536)]).await;
+        check("enum('a','it''s','c')", &[], &[]).await;
+        check("year", &["1901", "2155"], &["0", "5", "1900", "2156", "70"]).await;
+        check("bit(9)", &[], &["512"]).await;
+        check("mediumint", &["-8388608", "8388607"], &["8388608", "-8388609"]).await;
+        check("mediumint unsigned", &["0", "16777215"], &["16777216"]).await;
+        check("bigint unsigned", &["18446744073709551615", "9223372036854775808"], &[]).await;
+        check("float", &["0.1", "3.4028235e38", "-1e-45"], &["NaN", "inf", "-inf"]).await;
+        check("double", &["0.1", "1.7976931348623157e308", "5e-324", "-0.0"], &["NaN", "inf"]).await;
+        check("float unsigned", &["0.5"], &["-1"]).await;
+        check("date", &[], &["-354286", "2932897", "2147483647"]).await;
+        check("datetime", &[], &["-30610224001", "253402300800", "9223372036854775807"]).await;
+        check("timestamp NULL", &[], &["0", "-1", "2147483648"]).await;
+        check("time", &[], &["3020400", "-3020400"]).await;
+        check("decimal(38,0)", &["99999999999999999999999999999999999999"], &[]).await;
+        let json = r#"{"a": [1, 2.5, "é🦀", null, true]}"#;
+        match product {
+            Product::MySql => {
+                check("json", &[json, "18446744073709551615", "0.1", "\"x\""], &["12345678901234567890.5", "{\"a\":}"]).await
+            }
+            Product::MariaDb => check("json", &[json, "12345678901234567890.5", "{\"b\": 1,  \"a\": 1.0}"], &["{\"a\":}", "nonsense"]).await,
+        };
+        if product == Product::MySql {
+            let told = check("varchar(5) CHECK (a <> 'no')", &["yes"], &[]).await;
+            assert_eq!(told, "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_other_rows_or_tables_forbid_is_told_without_values() {
+    let mut text = String::new();
+    for product in BOTH {
+        let database = Database::new(product, "forbidden").await;
+        let connection = database.connect();
+        database
+            .run(
+                "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+                 CREATE TABLE t (a int UNIQUE, b int, c varchar(9) NOT NULL, CONSTRAINT small CHECK (b < 10),
+                                 CONSTRAINT p FOREIGN KEY (b) REFERENCES parent (id));
+                 CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW
+                 IF NEW.c = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF",
+            )
+            .await;
+        let table = describe(&connection, "t").await;
+        insert(&connection, &table, &[&["700", "1", "x"]]).await.unwrap();
+        for row in [["700", "1", "x"], ["2", "99", "x"], ["2", "3", "x"], ["2", "1", "bad"], ["2", "1", "-"]] {
+            let error = insert(&connection, &table, &[&["9", "1", "y"], &row]).await.unwrap_err();
+            text += &format!("{}\n", says(&error));
+        }
+        let child = describe(&connection, "parent").await;
+        let error = change(&connection, &child, &[(Op::Delete, &["1"])]).await.unwrap_err();
+        text += &format!("{}\n", says(&error));
+        assert_eq!(database.rows(&table).await, ["700,1,x"], "a write that failed left something");
+    }
+    assert_snapshot!(text.replace("rowfall_test_", ""), @"
+    Split code 1062 ER_DUP_ENTRY: writing table `forbidden.t`: Duplicate entry … for key 'a' | 
+    Split code 4025 ER_CONSTRAINT_FAILED: writing table `forbidden.t`: CONSTRAINT `small` failed for `forbidden`.`t` | 
+    Split code 1452 ER_NO_REFERENCED_ROW_2: writing table `forbidden.t`: Cannot add or update a child row: a foreign key constraint fails (`forbidden`.`t`, CONSTRAINT `p` FOREIGN KEY (`b`) REFERENCES `parent` (`id`)) | 
+    Split code 1644 ER_SIGNAL_EXCEPTION: writing table `forbidden.t`: not this one | see the table's triggers
+    Split table `forbidden.t`, column `c` varchar(9) collate utf8mb4_general_ci: a value is missing, and the column takes no null | 
+    Split code 1451 ER_ROW_IS_REFERENCED_2: writing table `forbidden.parent`: Cannot delete or update a parent row: a foreign key constraint fails (`forbidden`.`t`, CONSTRAINT `p` FOREIGN KEY (`b`) REFERENCES `parent` (`id`)) | 
+    Split code 1062 ER_DUP_ENTRY: writing table `forbidden.t`: Duplicate entry … for key 't.a' | 
+    Split code 3819 ER_CHECK_CONSTRAINT_VIOLATED: writing table `forbidden.t`: Check constraint 'small' is violated. | 
+    Split code 1452 ER_NO_REFERENCED_ROW_2: writing table `forbidden.t`: Cannot add or update a child row: a foreign key constraint fails (`forbidden`.`t`, CONSTRAINT `p` FOREIGN KEY (`b`) REFERENCES `parent` (`id`)) | 
+    Split code 1644 ER_SIGNAL_EXCEPTION: writing table `forbidden.t`: not this one | see the table's triggers
+    Split table `forbidden.t`, column `c` varchar(9) collate utf8mb4_0900_ai_ci: a value is missing, and the column takes no null | 
+    Split code 1451 ER_ROW_IS_REFERENCED_2: writing table `forbidden.parent`: Cannot delete or update a parent row: a foreign key constraint fails (`forbidden`.`t`, CONSTRAINT `p` FOREIGN KEY (`b`) REFERENCES `parent` (`id`)) |
+    ");
+}
+
+#[tokio::test]
+async fn defaults_apply_per_row_and_numbers_are_made_up() {
+    for product in BOTH {
+        let database = Database::new(product, "defaults").await;
+        let connection = database.connect();
+        database
+            .run("CREATE TABLE t (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, a varchar(9) NOT NULL DEFAULT 'none', b int)")
+            .await;
+        let table = describe(&connection, "t").await;
+        let rows: [&[&str]; 4] = [&["0", "x", "1"], &["41", "~", "~"], &["~", "given", "-"], &["~", "~", "7"]];
+        insert(&connection, &table, &rows).await.unwrap();
+        assert_eq!(database.rows(&table).await, ["0,x,1", "41,none,-", "42,given,-", "43,none,7"]);
+        let layout = Layout::new(Arc::clone(&table), [0]);
+        let mut columns = layout.empty_columns();
+        columns[0].push_mark(Mark::Absent);
+        columns[0].push_mark(Mark::Absent);
+        connection.session.write(&[&Block::new(Arc::new(layout), columns, 2)], None).await.unwrap();
+        assert_eq!(database.rows(&table).await[4..], ["44,none,-", "45,none,-"]);
+        let error = insert(&connection, &table, &[&["-", "x", "1"]]).await.unwrap_err();
+        assert!(says(&error).starts_with("Split table"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_changed_by_their_key() {
+    use Op::{Delete, Replace, Upsert};
+    for product in BOTH {
+        let database = Database::new(product, "keyed").await;
+        let connection = database.connect();
+        database
+            .run("CREATE TABLE t (id varchar(9) COLLATE utf8mb4_bin PRIMARY KEY, a int DEFAULT 5, b varchar(9), c int NOT NULL)")
+            .await;
+        let table = describe(&connection, "t").await;
+        assert_eq!(table.upserts, Upserts::Keys(vec![vec!["id".into()]]));
+        let rows: [(Op, &[&str]); 3] =
+            [(Upsert, &["A", "1", "x", "1"]), (Upsert, &["a", "~", "y", "2"]), (Upsert, &["b", "3", "-", "3"])];
+        change(&connection, &table, &rows).await.unwrap();
+        assert_eq!(database.rows(&table).await, ["A,1,x,1", "a,5,y,2", "b,3,-,3"]);
+        // What is absent stays, in a replaced row it is the default again; a column that a new row needs may be absent
+        // where the row is there.
+        let rows: [(Op, &[&str]); 5] = [
+            (Upsert, &["A", "-", "~", "~"]),
+            (Replace, &["a", "~", "~", "7"]),
+            (Delete, &["b", "~", "~", "~"]),
+            (Delete, &["c", "~", "~", "~"]),
+            (Replace, &["d", "1", "new", "8"]),
+        ];
+        for turn in 0..2 {
+            change(&connection, &table, &rows).await.unwrap_or_else(|e| panic!("{product:?} {turn} {e}"));
+            assert_eq!(database.rows(&table).await, ["A,-,x,1", "a,5,-,7", "d,1,new,8"]);
+        }
+        let error = change(&connection, &table, &[(Upsert, &["z", "1", "~", "~"])]).await.unwrap_err();
+        assert!(says(&error).contains(": a value is missing"), "{error}");
+        let error = change(&connection, &table, &[(Upsert, &["z ", "1", "-", "1"])]).await.unwrap_err();
+        assert!(says(&error).contains("takes a key with spaces at its end for the one without"), "{error}");
+        assert_eq!(database.rows(&table).await, ["A,-,x,1", "a,5,-,7", "d,1,new,8"]);
+    }
+}
+
+#[tokio::test]
+async fn another_unique_key_never_changes_the_wrong_row() {
+    for product in BOTH {
+        let database = Database::new(product, "unique").await;
+        let connection = database.connect();
+        database.run("CREATE TABLE t (id int PRIMARY KEY, mail int UNIQUE, b int); INSERT INTO t VALUES (1,10,0),(2,20,0)").await;
+        let table = describe(&connection, "t").await;
+        for row in [["3", "10", "1"], ["2", "10", "1"]] {
+            let error = change(&connection, &table, &[(Op::Upsert, &row)]).await.unwrap_err();
+            assert_eq!(error.advice, Advice::Split, "{error}");
+        }
+        assert_eq!(database.rows(&table).await, ["1,10,0", "2,20,0"]);
+        change(&connection, &table, &[(Op::Upsert, &["2", "21", "1"])]).await.unwrap();
+        assert_eq!(database.rows(&table).await, ["1,10,0", "2,21,1"]);
+
+        // By the other key, with the primary one made up.
+        database.run("CREATE TABLE u (name varchar(9) COLLATE utf8mb4_bin NOT NULL UNIQUE, id int AUTO_INCREMENT PRIMARY KEY, b int)").await;
+        let table = describe(&connection, "u").await;
+        assert_eq!(table.upserts, Upserts::Keys(vec![vec!["id".into()], vec!["name".into()]]));
+        for b in ["1", "2"] {
+            change(&connection, &table, &[(Op::Upsert, &["x", "~", b]), (Op::Upsert, &["y", "~", b])]).await.unwrap();
+        }
+        let rows = database.rows(&table).await;
+        assert_eq!(rows.len(), 2);
+        assert!(rows.iter().all(|row| row.ends_with(",2")), "{rows:?}");
+    }
+}
+
+#[tokio::test]
+async fn thousands_of_rows_are_changed_at_once() {
+    for product in BOTH {
+        let database = Database::new(product, "many").await;
+        let connection = database.connect();
+        database.run("CREATE TABLE t (a int, b varchar(9) COLLATE utf8mb4_bin, c int, PRIMARY KEY (a, b))").await;
+        let table = describe(&connection, "t").await;
+        let block = |op: &dyn Fn(usize) -> Op, value: &str| {
+            let numbers: Vec<_> = (10_000..15_300).map(|n: usize| n.to_string()).collect();
+            let rows: Vec<_> = numbers.iter().map(|n| [n.as_str(), "k", value]).collect();
+            let rows: Vec<_> = rows.iter().enumerate().map(|(n, row)| (Some(op(n)), row.as_slice())).collect();
+            self::block(&table, &[0, 1], &rows)
+        };
+        connection.session.write(&[&block(&|_| Op::Upsert, "1")], None).await.unwrap();
+        let mixed = block(&|n| [Op::Upsert, Op::Delete, Op::Replace][n % 3], "2");
+        assert_eq!(connection.session.write(&[&mixed], None).await.unwrap().rows, 5300);
+        let rows = database.rows(&table).await;
+        assert_eq!(rows.len(), 5300 - 1767);
+        assert!(rows.iter().all(|row| row.ends_with(",k,2")));
+    }
+}
+
+#[tokio::test]
+async fn rows_and_progress_are_one_transaction() {
+    let mut text = String::new();
+    for product in BOTH {
+        let database = Database::new(product, "progress").await;
+        let (ours, theirs) = (database.connect(), database.connect());
+        database.run("CREATE TABLE t (a int UNIQUE); CREATE TABLE u (a int); CREATE TABLE m (a int) ENGINE=MyISAM").await;
+        let [t, u, m] = ["t", "u", "m"];
+        let (t, u, m) = (describe(&ours, t).await, describe(&ours, u).await, describe(&ours, m).await);
+        let of = |partition| Partition { topic: "orders".into(), partition };
+        let first = ours.session.resume("shop", &[of(1), of(0)]).await.unwrap();
+        assert!(first.iter().all(|resumed| (resumed.epoch, resumed.next) == (1, None)), "{first:?}");
+        let progress = |epoch, from, to| {
+            let step = |partition| crate::contract::Move { partition: of(partition), epoch, from, to };
+            Progress { pipeline: "shop".into(), moves: vec![step(1), step(0)] }
+        };
+        let one = |table: &Arc<TableSchema>, value: &str| block(table, &[], &[(None, &[value])]);
+        let write = async |connection: &Connection, value: &str, progress: &Progress| {
+            connection.session.write(&[&one(&t, value), &one(&u, value)], Some(progress)).await
+        };
+        assert_eq!(write(&ours, "1", &progress(1, None, 10)).await.unwrap().rows, 2);
+        // The same again: the answer was lost.
+        assert_eq!(write(&ours, "1", &progress(1, None, 10)).await.unwrap().rows, 2);
+        assert_eq!(database.rows(&u).await, ["1"]);
+        // A row that is refused takes the progress with it.
+        assert_eq!(write(&ours, "1", &progress(1, Some(10), 11)).await.unwrap_err().advice, Advice::Split);
+        assert_eq!(database.rows(&u).await, ["1"]);
+        // Somebody else takes over.
+        let resumed = theirs.session.resume("shop", &[of(0), of(1)]).await.unwrap();
+        assert!(resumed.iter().all(|resumed| (resumed.epoch, resumed.next) == (2, Some(10))), "{resumed:?}");
+        let error = write(&ours, "2", &progress(1, Some(10), 12)).await.unwrap_err();
+        assert_eq!(error.advice, Advice::Fenced, "{error}");
+        text += &format!("{error}\n");
+        write(&theirs, "3", &progress(2, Some(10), 12)).await.unwrap();
+        let error = write(&theirs, "4", &progress(2, Some(11), 13)).await.unwrap_err();
+        assert_eq!(error.advice, Advice::Fenced, "{error}");
+        assert_eq!((database.rows(&t).await, database.rows(&u).await), (vec!["1".into(), "3".into()], vec!["1".into(), "3".into()]));
+        // Progress alone, and of another pipeline.
+        theirs.session.write(&[], Some(&progress(2, Some(12), 13))).await.unwrap();
+        assert_eq!(theirs.session.resume("other", &[of(0)]).await.unwrap()[0].next, None);
+        assert_eq!(theirs.session.resume("shop", &[of(0)]).await.unwrap()[0].next, Some(13));
+        // Without transactions there is none.
+        let error = theirs.session.write(&[&one(&m, "1")], Some(&progress(3, Some(13), 14))).await.unwrap_err();
+        text += &format!("{}\n", says(&error));
+        theirs.session.write(&[&one(&m, "1")], None).await.unwrap();
+        assert_eq!(database.rows(&m).await, ["1"]);
+    }
+    assert_snapshot!(text.replace("rowfall_test_", ""), @"
+    topic orders, partition 1 of pipeline shop is not this process's any more: epoch 2 at offset Some(10), not epoch 1
+    Pause table `progress.m`: MyISAM has no transactions: a write that fails half-way leaves rows | ALTER TABLE `progress`.`m` ENGINE = InnoDB, or set `delivery: at-least-once`
+    topic orders, partition 1 of pipeline shop is not this process's any more: epoch 2 at offset Some(10), not epoch 1
+    Pause table `progress.m`: MyISAM has no transactions: a write that fails half-way leaves rows | ALTER TABLE `progress`.`m` ENGINE = InnoDB, or set `delivery: at-least-once`
+    ");
+}

@@ -21,9 +21,9 @@
 //! - **Texts.** New columns are `longtext`, which holds what any record holds, and `varchar(n)` where they are of a key,
 //!   since only that can be indexed whole. New tables compare texts byte by byte, trailing spaces too
 //!   (`utf8mb4_0900_bin`, `utf8mb4_nopad_bin`): two keys of a topic that differ in case are two rows. A text that is too
-//!   long is refused by the server, but for spaces at its end, which it would cut off: those are refused here. So is a
-//!   character that the column's set lacks, by the server; sets of which it is not known that they give back what was
-//!   written are refused as a whole.
+//!   long is refused by the server, but for spaces at its end, which it would cut off: those are refused here, as is a
+//!   character that the column's set lacks, since not every server names the column. Sets of which it is not known that
+//!   they give back what was written are refused as a whole.
 //! - **A uuid** becomes `char(36)` in MySQL: a `binary(16)` is smaller, but nothing says that it is one.
 //! - **Bytes, `set`, geometry** and all that is not listed are refused by name.
 
@@ -35,8 +35,44 @@ use crate::generic::days_from_civil;
 use crate::mysql::grammar::Flavor;
 use crate::mysql::type_text::TypeText;
 
-/// Sets whose characters come back as they were written.
-const CHARSETS: [&str; 9] = ["utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "ucs2", "utf16", "utf16le", "utf32"];
+/// A character set whose characters come back as they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Charset {
+    /// Every character.
+    Unicode,
+    /// Those of at most three bytes in UTF-8.
+    ThreeBytes,
+    /// Windows-1252, by which the servers mean it.
+    Latin1,
+    Ascii,
+}
+
+impl Charset {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "utf8mb4" | "utf16" | "utf16le" | "utf32" => Some(Self::Unicode),
+            "utf8mb3" | "utf8" | "ucs2" => Some(Self::ThreeBytes),
+            "latin1" => Some(Self::Latin1),
+            "ascii" => Some(Self::Ascii),
+            _ => None,
+        }
+    }
+
+    /// Whether all characters of a text are in it.
+    pub(super) fn has(self, text: &str) -> bool {
+        let has = |c: char| match self {
+            Self::Unicode => true,
+            Self::ThreeBytes => c <= '\u{ffff}',
+            // The five codes that Windows leaves open stand for control characters.
+            Self::Latin1 => {
+                matches!(c, '\0'..='\x7f' | '\u{a0}'..='\u{ff}' | '\u{81}' | '\u{8d}' | '\u{8f}' | '\u{90}' | '\u{9d}')
+                    || "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ".contains(c)
+            }
+            Self::Ascii => c.is_ascii(),
+        };
+        self == Self::Unicode || text.is_ascii() || text.chars().all(has)
+    }
+}
 
 /// The most digits that a decimal has, and how many of them behind the point.
 const DECIMAL: (u8, u8) = (65, 30);
@@ -48,6 +84,8 @@ pub(super) struct Declared {
     pub(super) logical: LogicalType,
     /// Strings only.
     pub(super) room: Room,
+    /// Strings only.
+    pub(super) charset: Charset,
     /// The collation, where one is known.
     pub(super) collation: Option<String>,
     /// Whether it is a `year`, which takes small numbers for short forms, or a `timestamp`.
@@ -72,7 +110,7 @@ pub(super) enum Special {
 
 impl From<LogicalType> for Declared {
     fn from(logical: LogicalType) -> Self {
-        Self { logical, room: Room::Bytes(u32::MAX.into()), collation: None, special: None }
+        Self { logical, room: Room::Bytes(u32::MAX.into()), charset: Charset::Unicode, collation: None, special: None }
     }
 }
 
@@ -247,10 +285,12 @@ fn decimal(precision: u64, scale: u64) -> Result<LogicalType, &'static str> {
 fn string(parsed: &TypeText, room: Room) -> Result<Declared, &'static str> {
     match parsed.charset.as_deref() {
         Some("binary") => Err("rowfall writes no bytes yet: declare it with a character set"),
-        Some(charset) if !CHARSETS.contains(&charset) => {
-            Err("it is not known whether its character set gives back every text: use utf8mb4")
-        }
-        _ => Ok(Declared { room, collation: parsed.collation.clone(), ..LogicalType::String.into() }),
+        charset => match Charset::named(charset.unwrap_or("utf8mb4")) {
+            Some(charset) => {
+                Ok(Declared { room, charset, collation: parsed.collation.clone(), ..LogicalType::String.into() })
+            }
+            None => Err("it is not known whether its character set gives back every text: use utf8mb4"),
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use crate::contract::{Advice, Block, Error, LogicalType, Mark, Op, TableColumn, 
 use crate::generic::{push_date, push_decimal, push_time, push_timestamp, push_uuid};
 use crate::mysql::grammar::Flavor;
 use crate::mysql::json::changed_number;
-use crate::mysql::types::{self, Room, Special};
+use crate::mysql::types::{self, Charset, Room, Special};
 
 /// What a row and its parameters need beside their values: types, lengths, the statement's head.
 const PER_VALUE: usize = 16;
@@ -27,7 +27,9 @@ struct Field<'a> {
     nullable: bool,
     cells: Cells<'a>,
     marks: &'a [u8],
-    /// Texts only: what the server would do without a word.
+    /// Texts only.
+    charset: Charset,
+    /// Texts only.
     spaces: Spaces,
     /// Dates, times and timestamps: the first and the last that the column holds.
     range: (i64, i64),
@@ -264,7 +266,7 @@ impl<'a> Field<'a> {
             ignored: is_key && declared.ignores_trailing_spaces(),
         };
         let nullable = target.value.as_ref().is_ok_and(|value| value.nullable);
-        Ok(Self { target, nullable, cells, marks, spaces, range })
+        Ok(Self { target, nullable, cells, marks, charset: declared.charset, spaces, range })
     }
 
     fn mark(&self, row: usize) -> Mark {
@@ -338,6 +340,9 @@ impl<'a> Field<'a> {
                 let value = part(all, ends, row);
                 if value.ends_with(' ') {
                     self.check_spaces(value)?;
+                }
+                if !self.charset.has(value) {
+                    return Err("its character set lacks a character of the text: declare it with utf8mb4".into());
                 }
                 add(out, value, value.len())
             }
