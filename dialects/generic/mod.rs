@@ -1,8 +1,14 @@
-//! What the SQL dialects share: the texts of statements and the texts of values. Pure; no I/O.
+//! What the SQL dialects share: what a block asks for, the texts of statements and the texts of values. Pure; no I/O.
 
+mod offsets;
+mod plan;
 mod syntax;
 mod text;
 
-pub(crate) use syntax::Statement;
-pub use syntax::Syntax;
+#[cfg(test)]
+mod tests;
+
+pub use offsets::{Offsets, settled};
+pub use plan::{Group, Plan, Verb};
+pub use syntax::{Statement, Syntax};
 pub(crate) use text::{days_from_civil, push_date, push_decimal, push_time, push_timestamp, push_uuid};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use crate::contract::{Refusal, TableName, TableSpec};
+use crate::contract::{ColumnSpec, Layout, Refusal, TableName, TableSpec};
+use crate::generic::{Group, Verb};
 
 /// How a SQL database wants its statements written.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,15 @@ pub struct Syntax {
     pub max_rows: usize,
     /// What stands behind `INSERT INTO table` for a row of defaults alone.
     pub empty_row: &'static str,
+    /// Whether parameters are numbered (`$1`, `$2`) instead of all being `?`.
+    pub numbered: bool,
+    /// What stands before the rows of `(a, b) IN (… (?,?),(?,?))`: `VALUES `, or nothing.
+    pub in_rows: &'static str,
+    /// The comparison that holds for two nulls as well.
+    pub same: &'static str,
+    /// What stands behind `ADD COLUMN ` to make it harmless where the column is there: `IF NOT EXISTS `, or nothing
+    /// where there is no such thing and the error has to be understood.
+    pub add_once: &'static str,
 }
 
 impl Syntax {
@@ -57,8 +67,7 @@ impl Syntax {
         for (index, column) in table.columns.iter().enumerate() {
             let separator = if index == 0 { "\n" } else { ",\n" };
             let takes_null = column.nullable.unwrap_or(!table.key.contains(&column.name));
-            let definition = self.definition(&column.type_text, takes_null, column.default.as_deref());
-            let _ = write!(sql, "{separator}    {} {definition}", self.identifier(&column.name));
+            let _ = write!(sql, "{separator}    {}", self.column(column, takes_null));
         }
         if !table.key.is_empty() {
             let _ = write!(sql, ",\n    PRIMARY KEY ({})", self.list(&table.key));
@@ -67,16 +76,33 @@ impl Syntax {
         Ok(sql)
     }
 
-    /// What stands behind a column's name.
-    pub(crate) fn definition(&self, type_text: &str, takes_null: bool, default: Option<&str>) -> String {
+    /// `ALTER TABLE … ADD COLUMN`. The column's type is taken as it is.
+    ///
+    /// # Errors
+    /// For a column that takes no null and has no default: the rows that are there would have nothing in it.
+    pub fn add_column(&self, table: &TableName, column: &ColumnSpec) -> Result<String, Refusal> {
+        let refuse = |why: &str| Err(Refusal(format!("table `{table}`, column `{}`: {why}", column.name)));
+        let takes_null = column.nullable.unwrap_or(true);
+        if !takes_null && column.default.is_none() {
+            return refuse("rows that are there have no value for it: let it take null, or give it a default");
+        }
+        if column.name.contains('\0') {
+            return refuse("the name holds a NUL, which no SQL name can");
+        }
+        let definition = self.column(column, takes_null);
+        Ok(format!("ALTER TABLE {} ADD COLUMN {}{definition}", self.table(table), self.add_once))
+    }
+
+    /// A column as it is declared.
+    pub(crate) fn column(&self, column: &ColumnSpec, takes_null: bool) -> String {
         let not_null = if takes_null { "" } else { " NOT NULL" };
         // Only in parentheses may it be any expression.
-        let default = default.map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
-        format!("{type_text}{not_null}{default}")
+        let default = column.default.as_ref().map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
+        format!("{} {}{not_null}{default}", self.identifier(&column.name), column.type_text)
     }
 
     /// Names in quotes, with commas between.
-    fn list(&self, names: &[impl AsRef<str>]) -> String {
+    pub(crate) fn list(&self, names: &[impl AsRef<str>]) -> String {
         names.iter().map(|name| self.identifier(name.as_ref())).collect::<Vec<_>>().join(", ")
     }
 
@@ -99,41 +125,143 @@ impl Syntax {
         }
     }
 
-    /// How many rows one `INSERT` into so many columns takes.
+    /// How many rows of so many values one statement takes.
     #[must_use]
-    pub fn rows_per_insert(&self, columns: usize) -> usize {
-        match columns {
+    pub fn rows_per_statement(&self, values: usize) -> usize {
+        match values {
             0 => 1,
-            columns => (self.max_parameters / columns).clamp(1, self.max_rows),
+            values => (self.max_parameters / values).clamp(1, self.max_rows),
         }
     }
 
-    /// `INSERT INTO … VALUES (?,?),(?,?)`: one parameter per value, row by row. Without columns it inserts one row of
-    /// defaults.
-    pub(crate) fn insert(&self, table: &TableName, columns: &[&str], rows: usize) -> Statement {
-        Statement::new(self.insert_text(table, columns, rows))
+    /// What writes so many rows of a group: one parameter per value, row by row, in the order of [`Group::given`].
+    ///
+    /// `INSERT` and `UPDATE` say how many rows they concerned: where an `UPDATE` concerned fewer,
+    /// [`Group::refuse_new`] is the answer.
+    #[must_use]
+    pub fn write(&self, layout: &Layout, group: &Group, rows: usize) -> Statement {
+        let columns: Vec<_> = group.columns(layout).collect();
+        let key: Vec<_> = key(layout).collect();
+        let table = &layout.table.name;
+        match group.verb {
+            Verb::Insert => self.insert(table, &columns, rows),
+            Verb::Upsert => self.upsert(table, &columns, &key, rows),
+            Verb::Update => self.update(table, &columns, &key, rows),
+        }
     }
 
-    /// As [`Syntax::insert`], for what goes on behind it.
-    pub(crate) fn insert_text(&self, table: &TableName, columns: &[&str], rows: usize) -> String {
+    /// `INSERT INTO … VALUES (?,?),(?,?)`. Without columns it inserts one row of defaults.
+    pub(crate) fn insert(&self, table: &TableName, columns: &[&str], rows: usize) -> Statement {
         let table = self.table(table);
         if columns.is_empty() {
-            return format!("INSERT INTO {table} {}", self.empty_row);
+            return Statement::new(format!("INSERT INTO {table} {}", self.empty_row));
         }
         let mut sql = format!("INSERT INTO {table} ({}) VALUES ", self.list(columns));
-        let row = format!("({}),", vec!["?"; columns.len()].join(","));
-        sql.reserve(row.len() * rows);
-        for _ in 0..rows {
-            sql.push_str(&row);
-        }
-        sql.pop();
-        sql
+        self.push_rows(&mut sql, columns.len(), rows);
+        Statement::new(sql)
     }
+
+    /// An `INSERT` that changes the row that is there.
+    fn upsert(&self, table: &TableName, columns: &[&str], key: &[&str], rows: usize) -> Statement {
+        let Statement(insert) = self.insert(table, columns, rows);
+        let mut sql = format!("{insert} ON CONFLICT ({}) DO ", self.list(key));
+        let mut separator = "UPDATE SET ";
+        for name in columns.iter().filter(|name| !key.contains(name)) {
+            let name = self.identifier(name);
+            let _ = write!(sql, "{separator}{name} = excluded.{name}");
+            separator = ", ";
+        }
+        if separator != ", " {
+            sql.push_str("NOTHING");
+        }
+        Statement::new(sql)
+    }
+
+    /// Changes rows that are there. (`column1` is what the standard calls the first column of `VALUES`.)
+    fn update(&self, table: &TableName, columns: &[&str], key: &[&str], rows: usize) -> Statement {
+        let given = |name: &&str| columns.iter().position(|column| column == name).map_or(0, |index| index + 1);
+        let mut sql = format!("UPDATE {} AS stored SET ", self.table(table));
+        let changed: Vec<_> = columns.iter().filter(|name| !key.contains(name)).collect();
+        // Without anything to change it still counts which rows are there.
+        let changed = if changed.is_empty() { key.iter().take(1).collect() } else { changed };
+        for (index, name) in changed.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let _ = write!(sql, "{separator}{} = given.column{}", self.identifier(name), given(name));
+        }
+        sql.push_str(" FROM (VALUES ");
+        self.push_rows(&mut sql, columns.len(), rows);
+        sql.push_str(") AS given");
+        for (index, name) in key.iter().enumerate() {
+            let separator = if index == 0 { "WHERE" } else { "AND" };
+            let _ = write!(sql, " {separator} stored.{} = given.column{}", self.identifier(name), given(name));
+        }
+        Statement::new(sql)
+    }
+
+    /// Deletes so many rows by their keys: one parameter per column of the key, row by row.
+    #[must_use]
+    pub fn delete(&self, layout: &Layout, rows: usize) -> Statement {
+        let key: Vec<_> = key(layout).collect();
+        let mut sql = format!("DELETE FROM {} WHERE ", self.table(&layout.table.name));
+        match key.as_slice() {
+            [one] => {
+                let _ = write!(sql, "{} IN ", self.identifier(one));
+                self.push_rows(&mut sql, rows, 1);
+            }
+            several => {
+                let _ = write!(sql, "({}) IN ({}", self.list(several), self.in_rows);
+                self.push_rows(&mut sql, several.len(), rows);
+                sql.push(')');
+            }
+        }
+        Statement::new(sql)
+    }
+
+    /// `(?,?),(?,?)`
+    fn push_rows(&self, sql: &mut String, columns: usize, rows: usize) {
+        sql.reserve(rows * (2 + columns * if self.numbered { 6 } else { 2 }));
+        let mut number = 0;
+        for row in 0..rows {
+            sql.push_str(if row == 0 { "(" } else { ",(" });
+            for column in 0..columns {
+                if column > 0 {
+                    sql.push(',');
+                }
+                number += 1;
+                self.push_parameter(sql, number);
+            }
+            sql.push(')');
+        }
+    }
+
+    fn push_parameter(&self, sql: &mut String, number: usize) {
+        if self.numbered {
+            let _ = write!(sql, "${number}");
+        } else {
+            sql.push('?');
+        }
+    }
+
+    /// A text with `?` for each parameter, as this database writes them.
+    pub(super) fn parameters(&self, text: &str) -> Statement {
+        let mut sql = String::with_capacity(text.len() + 16);
+        for (number, part) in text.split('?').enumerate() {
+            if number > 0 {
+                self.push_parameter(&mut sql, number);
+            }
+            sql.push_str(part);
+        }
+        Statement::new(sql)
+    }
+}
+
+fn key(layout: &Layout) -> impl Iterator<Item = &str> {
+    layout.key.iter().map(|index| layout.table.columns[layout.targets[*index]].name.as_str())
 }
 
 /// A statement's text that was made here: its identifiers are quoted and its values are parameters.
 #[derive(Clone, Debug)]
-pub(crate) struct Statement(Arc<str>);
+pub struct Statement(Arc<str>);
 
 impl Statement {
     fn new(sql: String) -> Self {
@@ -145,8 +273,9 @@ impl Statement {
         Self(sql.into())
     }
 
-    #[cfg(test)]
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -161,10 +290,11 @@ impl SqlSafeStr for &Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{ColumnSpec, Storage};
+    use crate::contract::Storage;
+    use crate::generic::tests::{SQL, layout};
     use insta::assert_snapshot;
 
-    const SYNTAX: Syntax = Syntax { quote: '"', ignores_case: true, max_parameters: 10, max_rows: 4, empty_row: "DEFAULT VALUES" };
+    const SYNTAX: Syntax = Syntax { max_parameters: 10, max_rows: 4, ..SQL };
 
     fn spec(name: &str, columns: &[(&str, &str, bool)]) -> TableSpec {
         let column = |&(name, type_text, nullable): &(&str, &str, bool)| ColumnSpec::new(name, type_text, nullable);
@@ -189,17 +319,50 @@ mod tests {
         assert_snapshot!(backquotes.identifier("a`b\"c"), @r#"`a``b"c`"#);
     }
 
+    fn group(verb: Verb, given: &[usize]) -> Group {
+        Group { verb, given: given.into(), rows: Vec::new() }
+    }
+
     #[test]
-    fn rows_are_inserted_with_one_parameter_per_value() {
-        let table = TableName::parse("orders");
-        assert_snapshot!(SYNTAX.insert(&table, &["id", "no te"], 3).as_str(), @r#"INSERT INTO "orders" ("id", "no te") VALUES (?,?),(?,?),(?,?)"#);
-        assert_snapshot!(SYNTAX.insert(&table, &["id"], 1).as_str(), @r#"INSERT INTO "orders" ("id") VALUES (?)"#);
-        assert_snapshot!(SYNTAX.insert(&table, &[], 1).as_str(), @r#"INSERT INTO "orders" DEFAULT VALUES"#);
+    fn rows_are_written_with_one_parameter_per_value() {
+        let write = |verb, given: &[usize], rows| SYNTAX.write(&layout(&[0]), &group(verb, given), rows).0;
+        assert_snapshot!(write(Verb::Insert, &[0, 1, 3], 3), @r#"INSERT INTO "orders" ("id", "at", "amount") VALUES (?,?,?),(?,?,?),(?,?,?)"#);
+        assert_snapshot!(write(Verb::Insert, &[0], 1), @r#"INSERT INTO "orders" ("id") VALUES (?)"#);
+        assert_snapshot!(write(Verb::Insert, &[], 1), @r#"INSERT INTO "orders" DEFAULT VALUES"#);
+        assert_snapshot!(write(Verb::Upsert, &[0, 1, 3], 2), @r#"INSERT INTO "orders" ("id", "at", "amount") VALUES (?,?,?),(?,?,?) ON CONFLICT ("id") DO UPDATE SET "at" = excluded."at", "amount" = excluded."amount""#);
+        assert_snapshot!(write(Verb::Upsert, &[0], 2), @r#"INSERT INTO "orders" ("id") VALUES (?),(?) ON CONFLICT ("id") DO NOTHING"#);
+        assert_snapshot!(write(Verb::Update, &[0, 3], 2), @r#"UPDATE "orders" AS stored SET "amount" = given.column2 FROM (VALUES (?,?),(?,?)) AS given WHERE stored."id" = given.column1"#);
+        assert_snapshot!(write(Verb::Update, &[0], 2), @r#"UPDATE "orders" AS stored SET "id" = given.column1 FROM (VALUES (?),(?)) AS given WHERE stored."id" = given.column1"#);
+        assert_snapshot!(SYNTAX.delete(&layout(&[0]), 3).0, @r#"DELETE FROM "orders" WHERE "id" IN (?,?,?)"#);
+    }
+
+    #[test]
+    fn a_key_of_two_columns_is_compared_as_a_row() {
+        let write = |verb| SYNTAX.write(&layout(&[1, 0]), &group(verb, &[0, 1, 2]), 2).0;
+        assert_snapshot!(write(Verb::Upsert), @r#"INSERT INTO "orders" ("id", "at", "no ""te""") VALUES (?,?,?),(?,?,?) ON CONFLICT ("at", "id") DO UPDATE SET "no ""te""" = excluded."no ""te""""#);
+        assert_snapshot!(write(Verb::Update), @r#"UPDATE "orders" AS stored SET "no ""te""" = given.column3 FROM (VALUES (?,?,?),(?,?,?)) AS given WHERE stored."at" = given.column2 AND stored."id" = given.column1"#);
+        assert_snapshot!(SYNTAX.delete(&layout(&[1, 0]), 2).0, @r#"DELETE FROM "orders" WHERE ("at", "id") IN (VALUES (?,?),(?,?))"#);
+        let numbered = Syntax { numbered: true, in_rows: "", ..SYNTAX };
+        assert_snapshot!(numbered.delete(&layout(&[1, 0]), 2).0, @r#"DELETE FROM "orders" WHERE ("at", "id") IN (($1,$2),($3,$4))"#);
+    }
+
+    #[test]
+    fn a_column_is_added() {
+        let table = TableName::parse("shop.orders");
+        let spec = |nullable, default: Option<&str>| ColumnSpec {
+            nullable,
+            default: default.map(Into::into),
+            ..ColumnSpec::new("no\"te", "TEXT", true)
+        };
+        assert_snapshot!(SYNTAX.add_column(&table, &spec(None, None)).unwrap(), @r#"ALTER TABLE "shop"."orders" ADD COLUMN "no""te" TEXT"#);
+        let once = Syntax { add_once: "IF NOT EXISTS ", ..SYNTAX };
+        assert_snapshot!(once.add_column(&table, &spec(Some(false), Some("'-'"))).unwrap(), @r#"ALTER TABLE "shop"."orders" ADD COLUMN IF NOT EXISTS "no""te" TEXT NOT NULL DEFAULT ('-')"#);
+        assert_snapshot!(SYNTAX.add_column(&table, &spec(Some(false), None)).unwrap_err(), @r#"table `shop.orders`, column `no"te`: rows that are there have no value for it: let it take null, or give it a default"#);
     }
 
     #[test]
     fn a_statement_stays_below_both_caps() {
-        let rows: Vec<_> = [0, 1, 3, 5, 10, 11].map(|columns| SYNTAX.rows_per_insert(columns)).into();
+        let rows: Vec<_> = [0, 1, 3, 5, 10, 11].map(|columns| SYNTAX.rows_per_statement(columns)).into();
         assert_eq!(rows, [1, 4, 3, 2, 1, 1]);
     }
 

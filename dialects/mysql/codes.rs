@@ -3,6 +3,7 @@
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::contract::{Advice, Error};
+use crate::generic::Verb;
 
 /// An error number, as the reference manuals of MySQL and MariaDB list it.
 struct Code {
@@ -127,19 +128,37 @@ pub(super) fn error(doing: &str, error: sqlx::Error) -> Error {
     let Some(database) = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
     else {
         return match error {
+            sqlx::Error::Tls(_) => tls(doing, error),
+            // What rustls says of a certificate comes as this.
+            sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::InvalidData => tls(doing, error),
             // The connection, or a server that was shut down in the middle of an answer.
             sqlx::Error::Io(_) => Error::new(Advice::Retry, doing).with_source(error),
-            sqlx::Error::Tls(_) => Error::pause(format!("{doing}: TLS could not be agreed on"))
-                .with_hint("see `ssl-mode` and `ssl-ca` of the URL")
-                .with_source(error),
             // Without TLS the password would be sent under a key that anybody may have put there.
-            sqlx::Error::Configuration(_) => Error::pause(format!("{doing}: the user's password is asked for over TLS"))
-                .with_hint("set `ssl-mode=required`")
-                .with_source(error),
+            sqlx::Error::Configuration(_) => {
+                Error::pause(format!("{doing}: the user's password is asked for over TLS"))
+                    .with_hint("set `ssl-mode=required`")
+                    .with_source(error)
+            }
             _ => Error::pause(doing).with_source(error),
         };
     };
     of(database.number(), database.code(), doing, database.message())
+}
+
+fn tls(doing: &str, error: sqlx::Error) -> Error {
+    Error::pause(format!("{doing}: TLS could not be agreed on"))
+        .with_hint("see `ssl-mode` and `ssl-ca` of the URL")
+        .with_source(error)
+}
+
+/// Says it in words when an upsert found its row by another unique key than its own: the statement then sets a column of
+/// the key to null, and nothing else in it can be null where that is not allowed.
+pub(super) fn of_another_key(error: Error, verb: Verb) -> Error {
+    if verb == Verb::Upsert && error.code.as_deref().is_some_and(|code| code.starts_with("1048 ")) {
+        let message = format!("{}: another unique key of the table belongs to another row", error.message);
+        return Error { message, ..error };
+    }
+    error
 }
 
 /// Whether a column could not be added because it is there.

@@ -42,9 +42,7 @@ pub(super) async fn describe(live: &mut Live, table: &TableName) -> Result<Optio
     let found = query.fetch_all(&mut *connection).await.map_err(failed)?;
     // The comparison may know no case where the server does.
     let is_it = |row: &&MySqlRow| !server.tells_case || row.try_get::<&str, _>(1).is_ok_and(|name| name == table.name);
-    let Some(found) = found.iter().find(is_it) else {
-        return if table.schema.is_none() { needs_database(connection, table).await } else { Ok(None) };
-    };
+    let Some(found) = found.iter().find(is_it) else { return Ok(None) };
     let text = |index| found.try_get::<Option<String>, _>(index).map_err(failed);
     let name = TableName { schema: text(0)?, name: text(1)?.unwrap_or_default() };
     match text(2)?.unwrap_or_default().as_str() {
@@ -80,21 +78,6 @@ pub(super) async fn describe(live: &mut Live, table: &TableName) -> Result<Optio
     Ok(Some(schema))
 }
 
-/// Without a database of the connection's own nothing was looked at.
-async fn needs_database(
-    connection: &mut sqlx::MySqlConnection,
-    table: &TableName,
-) -> Result<Option<TableSchema>, Error> {
-    let failed = |error| codes::error(&format!("describing table `{table}`"), error);
-    let database: Option<String> =
-        sqlx::query_scalar("SELECT CAST(database() AS CHAR)").fetch_one(connection).await.map_err(failed)?;
-    match database {
-        Some(_) => Ok(None),
-        None => Err(Error::pause(format!("table `{table}`: the URL names no database"))
-            .with_hint("name one: mysql://user:password@host/database")),
-    }
-}
-
 fn column(row: &MySqlRow, json: &HashSet<String>) -> Result<TableColumn, sqlx::Error> {
     let name: String = row.try_get(0)?;
     let mut type_text: String = row.try_get(1)?;
@@ -104,7 +87,9 @@ fn column(row: &MySqlRow, json: &HashSet<String>) -> Result<TableColumn, sqlx::E
     let collation: Option<String> = row.try_get(6)?;
     if json.contains(&name) {
         type_text = "json".into();
-    } else if let Some(collation) = collation.filter(|_| !type_text.starts_with("enum") && !type_text.starts_with("set")) {
+    } else if let Some(collation) =
+        collation.filter(|_| !type_text.starts_with("enum") && !type_text.starts_with("set"))
+    {
         type_text = format!("{type_text} collate {collation}");
     }
     // A default of NULL says what no default says; MariaDB gives it as a text.
@@ -153,7 +138,10 @@ fn upserts(table: &TableSchema, parts: &[KeyPart]) -> Upserts {
     }
     match (keys.is_empty(), blurred) {
         (true, Some(column)) => Upserts::Never {
-            why: format!("its key's column `{}` {} takes texts that differ in case for one", column.name, column.type_text),
+            why: format!(
+                "its key's column `{}` {} takes texts that differ in case for one",
+                column.name, column.type_text
+            ),
             hint: format!(
                 "ALTER TABLE {} MODIFY {} {} NOT NULL",
                 SYNTAX.table(&table.name),

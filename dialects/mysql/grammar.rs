@@ -8,8 +8,17 @@ use crate::generic::Syntax;
 use crate::mysql::types::{self, Declared, Room};
 
 /// How both want their statements. Parameters are counted in 16 bits.
-pub(super) const SYNTAX: Syntax =
-    Syntax { quote: '`', ignores_case: true, max_parameters: 65_535, max_rows: 1000, empty_row: "() VALUES ()" };
+pub(super) const SYNTAX: Syntax = Syntax {
+    quote: '`',
+    ignores_case: true,
+    max_parameters: 65_535,
+    max_rows: 1000,
+    empty_row: "() VALUES ()",
+    numbered: false,
+    in_rows: "",
+    same: "<=>",
+    add_once: "",
+};
 
 /// The most characters of a name.
 const NAME: usize = 64;
@@ -115,19 +124,17 @@ impl Grammar for MySqlGrammar {
     fn alter_table(&self, table: &TableSchema, changes: &[Change], _: Option<&str>) -> Result<Ddl, Refusal> {
         // A statement each: DDL commits by itself, and one that fails because its column is there must not keep the
         // others from being run.
-        let statement = |change: &Change| {
-            let (action, column) = match change {
-                Change::Add(column) => {
-                    check_name(&table.name, &column.name)?;
-                    declared(&table.name, column)?;
-                    ("ADD", column.clone())
-                }
-                Change::Widen(column) => ("MODIFY", widened(table, column)?),
-            };
-            let (table, name) = (SYNTAX.table(&table.name), SYNTAX.identifier(&column.name));
-            let takes_null = column.nullable.unwrap_or(true);
-            let definition = SYNTAX.definition(&column.type_text, takes_null, column.default.as_deref());
-            Ok(format!("ALTER TABLE {table} {action} COLUMN {name} {definition}"))
+        let statement = |change: &Change| match change {
+            Change::Add(column) => {
+                check_name(&table.name, &column.name)?;
+                declared(&table.name, column)?;
+                SYNTAX.add_column(&table.name, column)
+            }
+            Change::Widen(column) => {
+                let (column, takes_null) = widened(table, column)?;
+                let definition = SYNTAX.column(&column, takes_null);
+                Ok(format!("ALTER TABLE {} MODIFY COLUMN {definition}", SYNTAX.table(&table.name)))
+            }
         };
         let statements = changes.iter().map(statement).collect::<Result<_, _>>()?;
         Ok(Ddl::new(table.name.clone(), statements))
@@ -138,9 +145,9 @@ fn declared(table: &TableName, column: &ColumnSpec) -> Result<Declared, Refusal>
     types::parse(&column.type_text).map_err(|why| Refusal(format!("table `{table}`, column `{}`: {why}", column.name)))
 }
 
-/// A column that is to be changed, with what it keeps. MODIFY takes away what it does not repeat, so that only a column
+/// A column that is to be changed, with what it keeps, and whether it takes null. MODIFY takes away what it does not repeat, so that only a column
 /// that is known whole can be changed.
-fn widened(table: &TableSchema, column: &ColumnSpec) -> Result<ColumnSpec, Refusal> {
+fn widened(table: &TableSchema, column: &ColumnSpec) -> Result<(ColumnSpec, bool), Refusal> {
     let refuse = |why: &str| Refusal(format!("table `{}`, column `{}`: {why}", table.name, column.name));
     let wide = declared(&table.name, column)?;
     let present = table.columns.iter().find(|present| present.name.eq_ignore_ascii_case(&column.name));
@@ -152,12 +159,12 @@ fn widened(table: &TableSchema, column: &ColumnSpec) -> Result<ColumnSpec, Refus
         ));
     }
     let mut column = column.clone();
-    column.nullable = column.nullable.or(present.value.as_ref().ok().map(|value| value.nullable));
+    let takes_null = column.nullable.or(present.value.as_ref().ok().map(|value| value.nullable)).unwrap_or(true);
     let collation = types::parse(&present.type_text).ok().and_then(|present| present.collation);
     if let Some(collation) = collation.filter(|_| wide.logical == LogicalType::String && wide.collation.is_none()) {
         let _ = write!(column.type_text, " collate {collation}");
     }
-    Ok(column)
+    Ok((column, takes_null))
 }
 
 /// Names are of the characters of the Basic Multilingual Plane, at most 64, and do not end with a space.
@@ -229,7 +236,8 @@ mod tests {
     #[test]
     fn a_key_of_many_texts_gets_shorter_ones() {
         let columns = ["a", "b", "c", "d", "e"].map(|name| (name, "longtext", false));
-        let ddl = MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &columns, &["a", "b", "c", "d", "e"])).unwrap();
+        let ddl =
+            MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &columns, &["a", "b", "c", "d", "e"])).unwrap();
         assert_snapshot!(ddl.notes[4], @"column `e` is of the key and so varchar(153), since MySQL cannot index longtext; longer texts are refused");
     }
 
@@ -245,7 +253,9 @@ mod tests {
         assert_snapshot!(refusal("t", "", "int"), @"table `t`: the name `` is empty");
         assert_snapshot!(refusal("t", "a", "blob"), @"table `t`, column `a`: type `blob`: rowfall writes no bytes yet: declare it text");
         assert_snapshot!(refusal("t", "a", "int); DROP TABLE x; --"), @"table `t`, column `a`: type `int); DROP TABLE x; --`: it cannot be read as a type");
-        assert!(MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &[(&"é".repeat(64), "int", true)], &[])).is_ok());
+        assert!(
+            MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &[(&"é".repeat(64), "int", true)], &[])).is_ok()
+        );
     }
 
     #[test]

@@ -58,7 +58,11 @@ fn digits_and_exponent(number: &str) -> (bool, String, i64) {
     let shift = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     // Exponents beyond this are no doubles.
     let exponent = exponent.parse::<i64>().unwrap_or(i64::MAX / 4);
-    (number.starts_with('-'), significant.to_owned(), exponent.saturating_add(shift(dropped)).saturating_sub(shift(behind.len())))
+    (
+        number.starts_with('-'),
+        significant.to_owned(),
+        exponent.saturating_add(shift(dropped)).saturating_sub(shift(behind.len())),
+    )
 }
 
 #[cfg(test)]

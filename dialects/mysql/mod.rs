@@ -50,7 +50,7 @@ const CACHED_STATEMENTS: usize = 16;
 /// `verify_identity`; with `ssl-ca=`, `ssl-cert=` and `ssl-key=`, files. `socket=`: a Unix socket instead of the host.
 ///
 /// # Errors
-/// For a URL with parameters that are not ours.
+/// For a URL without a database, in which progress is kept, or with parameters that are not ours.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
     let expected = if target.url.scheme() == "mariadb" { Flavor::MariaDb } else { Flavor::MySql };
     let pool = Pool::new(options(&target.url)?, address(&target.url));
@@ -60,13 +60,17 @@ pub fn connect(target: &Target) -> Result<Connection, Error> {
 
 fn options(url: &Url) -> Result<MySqlConnectOptions, Error> {
     let refuse = |why: String| Error::pause(format!("URL of {}: {why}", address(url)));
+    if url.path().trim_matches('/').is_empty() {
+        return Err(refuse("it names no database".into()).with_hint("name one: mysql://user:password@host/database"));
+    }
     for (key, value) in url.query_pairs() {
         match key.as_ref() {
             "ssl-mode" => {
                 let mode = value.parse::<MySqlSslMode>();
-                mode.map_err(|_| refuse(format!("`ssl-mode={value}` is not possible")).with_hint(
-                    "use ssl-mode=disabled, preferred, required, verify_ca or verify_identity",
-                ))?;
+                mode.map_err(|_| {
+                    refuse(format!("`ssl-mode={value}` is not possible"))
+                        .with_hint("use ssl-mode=disabled, preferred, required, verify_ca or verify_identity")
+                })?;
             }
             "ssl-ca" | "ssl-cert" | "ssl-key" | "socket" => {}
             "charset" | "collation" | "timezone" | "time-zone" => {
@@ -78,7 +82,8 @@ fn options(url: &Url) -> Result<MySqlConnectOptions, Error> {
             }
         }
     }
-    let options = MySqlConnectOptions::from_url(url).map_err(|error| refuse("it cannot be read".into()).with_source(error))?;
+    let options =
+        MySqlConnectOptions::from_url(url).map_err(|error| refuse("it cannot be read".into()).with_source(error))?;
     // The pool sets these, all at once.
     let options = options.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false);
     Ok(options.statement_cache_capacity(CACHED_STATEMENTS).disable_statement_logging())

@@ -137,9 +137,7 @@ impl Pool {
 }
 
 /// Waits for an answer, but not for ever: a server that was cut off says nothing, not even that.
-pub(super) async fn answered<T>(
-    call: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+pub(super) async fn answered<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(answer) => answer,
         Err(_) => Err(sqlx::Error::Io(std::io::Error::new(

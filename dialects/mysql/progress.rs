@@ -3,6 +3,7 @@
 use sqlx::{MySqlConnection, Row as _};
 
 use crate::contract::{Advice, Error, Move, Partition, Progress, Resumed};
+use crate::generic;
 use crate::mysql::codes;
 use crate::mysql::pool::answered;
 
@@ -12,18 +13,22 @@ const CREATE: &str = include_str!("../../migrations/mysql/0001_offsets.sql");
 const MISSING: &str = "SELECT count(*) = 0 FROM information_schema.tables
 WHERE table_schema = database() AND table_name = 'rowfall_offsets'";
 
-const TAKE: &str = "INSERT INTO rowfall_offsets (pipeline, topic, `partition`, epoch) VALUES (?, ?, ?, 1)
-ON DUPLICATE KEY UPDATE epoch = epoch + 1";
+const TAKE: &str = "INSERT INTO rowfall_offsets (pipeline, topic, `partition`, epoch, updated_at) VALUES (?, ?, ?, 1, CURRENT_TIMESTAMP)
+ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = CURRENT_TIMESTAMP";
 
-const READ: &str = "SELECT epoch, next_offset FROM rowfall_offsets WHERE pipeline = ? AND topic = ? AND `partition` = ?";
+const READ: &str =
+    "SELECT epoch, next_offset FROM rowfall_offsets WHERE pipeline = ? AND topic = ? AND `partition` = ?";
 
-const MOVE: &str = "UPDATE rowfall_offsets SET next_offset = ?
+const MOVE: &str = "UPDATE rowfall_offsets SET next_offset = ?, updated_at = CURRENT_TIMESTAMP
 WHERE pipeline = ? AND topic = ? AND `partition` = ? AND epoch = ? AND next_offset <=> ?";
 
-const DOING: &str = "keeping progress in table `rowfall_offsets`";
-
 fn failed(error: sqlx::Error) -> Error {
-    codes::error(DOING, error)
+    let error = codes::error("keeping progress in table `rowfall_offsets`", error);
+    match error.advice {
+        // It is no table that a new description could mend.
+        Advice::Refresh | Advice::Split => Error { advice: Advice::Pause, ..error },
+        _ => error,
+    }
 }
 
 /// Raises the epochs in one transaction and reads where the partitions go on.
@@ -46,8 +51,8 @@ pub(super) async fn resume(
         let Partition { topic, partition } = &partitions[index];
         let take = sqlx::query(TAKE).bind(pipeline).bind(topic).bind(partition);
         answered(take.execute(&mut *connection)).await.map_err(failed)?;
-        let (epoch, next) = read(connection, pipeline, &partitions[index]).await?.unwrap_or_default();
-        resumed[index] = Resumed { epoch, next };
+        let row = read(connection, pipeline, &partitions[index]).await?;
+        resumed[index] = row.ok_or_else(|| Error::pause("`rowfall_offsets` does not keep what is written into it"))?;
     }
     answered(sqlx::raw_sql("COMMIT").execute(&mut *connection)).await.map_err(failed)?;
     Ok(resumed)
@@ -58,7 +63,8 @@ pub(super) async fn advance(connection: &mut MySqlConnection, progress: &Progres
     let mut moves: Vec<_> = progress.moves.iter().collect();
     moves.sort_unstable_by_key(|step| &step.partition);
     for Move { partition: Partition { topic, partition }, epoch, from, to } in moves {
-        let step = sqlx::query(MOVE).bind(to).bind(&progress.pipeline).bind(topic).bind(partition).bind(epoch).bind(from);
+        let step =
+            sqlx::query(MOVE).bind(to).bind(&progress.pipeline).bind(topic).bind(partition).bind(epoch).bind(from);
         let done = answered(step.execute(&mut *connection)).await.map_err(failed)?;
         // Rows that were found, not only those that were changed.
         if done.rows_affected() != 1 {
@@ -68,36 +74,24 @@ pub(super) async fn advance(connection: &mut MySqlConnection, progress: &Progres
     Ok(true)
 }
 
-/// Whether the partitions are where they should have been moved to: then the answer of an earlier attempt was lost. No
-/// transaction is open.
+/// Judges partitions that are not where they are moved from, when no transaction is open any more.
 ///
 /// # Errors
-/// [`Advice::Fenced`] when they are not.
-pub(super) async fn was_made(connection: &mut MySqlConnection, progress: &Progress) -> Result<(), Error> {
-    for Move { partition, epoch, to, .. } in &progress.moves {
-        let now = read(connection, &progress.pipeline, partition).await?;
-        if now != Some((*epoch, Some(*to))) {
-            let Partition { topic, partition } = partition;
-            let (epoch_now, next) = now.unwrap_or_default();
-            return Err(Error::new(
-                Advice::Fenced,
-                format!(
-                    "topic {topic}, partition {partition} of pipeline {} is not this process's any more: \
-                     epoch {epoch_now} at offset {next:?}, not epoch {epoch}",
-                    progress.pipeline
-                ),
-            ));
-        }
+/// Unless an earlier attempt moved them, whose answer was lost.
+pub(super) async fn settle(connection: &mut MySqlConnection, progress: &Progress) -> Result<(), Error> {
+    let mut found = Vec::new();
+    for step in &progress.moves {
+        found.push(read(connection, &progress.pipeline, &step.partition).await?);
     }
-    Ok(())
+    generic::settled(progress, &found)
 }
 
 async fn read(
     connection: &mut MySqlConnection,
     pipeline: &str,
     Partition { topic, partition }: &Partition,
-) -> Result<Option<(i64, Option<i64>)>, Error> {
+) -> Result<Option<Resumed>, Error> {
     let read = sqlx::query(READ).bind(pipeline).bind(topic).bind(partition);
-    let Some(row) = answered(read.fetch_optional(connection)).await.map_err(failed)? else { return Ok(None) };
-    Ok(Some((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?)))
+    let row = answered(read.fetch_optional(connection)).await.map_err(failed)?;
+    row.map(|row| Ok(Resumed { epoch: row.try_get(0)?, next: row.try_get(1)? })).transpose().map_err(failed)
 }

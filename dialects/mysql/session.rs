@@ -86,8 +86,10 @@ impl Session for MySqlSession {
 /// An engine without them keeps its rows when all else is rolled back.
 fn needs_transactions(table: &TableSchema, needs: bool) -> Result<(), Error> {
     match &table.promise {
-        Some(promise) if needs => Err(Error::pause(format!("table `{}`: {promise}", table.name))
-            .with_hint(format!("ALTER TABLE {} ENGINE = InnoDB, or set `delivery: at-least-once`", grammar::SYNTAX.table(&table.name)))),
+        Some(promise) if needs => Err(Error::pause(format!("table `{}`: {promise}", table.name)).with_hint(format!(
+            "ALTER TABLE {} ENGINE = InnoDB, or set `delivery: at-least-once`",
+            grammar::SYNTAX.table(&table.name)
+        ))),
         _ => Ok(()),
     }
 }
@@ -102,12 +104,12 @@ async fn transaction(live: &mut Live, blocks: &[&Block], progress: Option<&Progr
         && !progress::advance(&mut live.connection, progress).await?
     {
         answered(sqlx::raw_sql("ROLLBACK").execute(&mut live.connection)).await.map_err(statement)?;
-        progress::was_made(&mut live.connection, progress).await?;
+        progress::settle(&mut live.connection, progress).await?;
         return Ok(Receipt { rows: blocks.iter().map(|block| block.rows).sum(), bytes: 0 });
     }
     let mut receipt = Receipt::default();
-    for (block, source) in blocks.iter().zip(&sources) {
-        receipt += write::write(live, block, source).await?;
+    for source in &sources {
+        receipt += write::write(live, source).await?;
     }
     answered(sqlx::raw_sql("COMMIT").execute(&mut live.connection)).await.map_err(statement)?;
     Ok(receipt)
@@ -142,11 +144,10 @@ async fn may_create(
         let prepared = answered(live.connection.prepare(sqlx::SqlSafeStr::into_sql_str(&statement))).await;
         prepared.map_err(|error| codes::error(&doing, error))?;
     }
-    let read_only: i64 = answered(
-        sqlx::query_scalar("SELECT CAST(@@global.read_only AS SIGNED)").fetch_one(&mut live.connection),
-    )
-    .await
-    .map_err(|error| codes::error(&doing, error))?;
+    let read_only: i64 =
+        answered(sqlx::query_scalar("SELECT CAST(@@global.read_only AS SIGNED)").fetch_one(&mut live.connection))
+            .await
+            .map_err(|error| codes::error(&doing, error))?;
     if read_only != 0 {
         return Err(Error::pause(format!("{doing}: the server is read-only"))
             .with_hint("connect to the server that takes writes, or set `read_only` off"));

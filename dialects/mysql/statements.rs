@@ -1,28 +1,43 @@
-//! The texts of what is written, but for plain inserts.
+//! The texts of what is written, where they are these servers' own.
 
 use std::fmt::Write as _;
 
-use crate::contract::TableName;
-use crate::generic::Statement;
+use crate::contract::{Layout, TableName};
+use crate::generic::{Group, Statement, Verb};
 use crate::mysql::grammar::{Flavor, SYNTAX};
 
-/// `INSERT … ON DUPLICATE KEY UPDATE`: one parameter per value, row by row. `columns` holds those of the key too.
+/// What writes so many rows of a group: one parameter per value, row by row, in the order of [`Group::given`]; for
+/// [`Verb::Update`] one row, and the parameters of its key once more.
+pub(super) fn write(flavor: Flavor, layout: &Layout, group: &Group, rows: usize) -> Statement {
+    let columns: Vec<_> = group.columns(layout).collect();
+    let key: Vec<_> =
+        layout.key.iter().map(|index| layout.table.columns[layout.targets[*index]].name.as_str()).collect();
+    match group.verb {
+        Verb::Insert => SYNTAX.insert(&layout.table.name, &columns, rows),
+        Verb::Upsert => upsert(flavor, &layout.table.name, &columns, &key, rows),
+        Verb::Update => update(&layout.table.name, &columns, &key),
+    }
+}
+
+/// `INSERT … ON DUPLICATE KEY UPDATE`. `columns` holds those of the key too.
 ///
 /// The server updates the row that it finds by *any* unique key. When that is not the row of `key`, the first
 /// assignment sets a column of the key to null, which the column does not take: an error rather than a change of
 /// somebody else's row.
-pub(super) fn upsert(flavor: Flavor, table: &TableName, columns: &[&str], key: &[&str], rows: usize) -> Statement {
-    let mut sql = SYNTAX.insert_text(table, columns, rows);
+fn upsert(flavor: Flavor, table: &TableName, columns: &[&str], key: &[&str], rows: usize) -> Statement {
+    let mut sql = SYNTAX.insert(table, columns, rows).as_str().to_owned();
     let name = |column: &str| SYNTAX.identifier(column);
-    // MySQL wants the new row to have a name, MariaDB knows but the function.
-    let (stored, new): (String, Box<dyn Fn(&str) -> String>) = match flavor {
+    let (stored, new) = match flavor {
+        // It wants the new row to have a name; then a column needs one before it.
         Flavor::MySql => {
             sql.push_str(" AS `new row`");
-            (format!("{}.", SYNTAX.table(table)), Box::new(move |column| format!("`new row`.{}", name(column))))
+            (format!("{}.", SYNTAX.table(table)), ("`new row`.", ""))
         }
-        Flavor::MariaDb => (String::new(), Box::new(move |column| format!("VALUES({})", name(column)))),
+        // It knows only the function.
+        Flavor::MariaDb => (String::new(), ("VALUES(", ")")),
     };
-    let stored = |column: &str| format!("{stored}{}", SYNTAX.identifier(column));
+    let stored = |column: &str| format!("{stored}{}", name(column));
+    let new = |column: &str| format!("{}{}{}", new.0, name(column), new.1);
     let same: Vec<_> = key.iter().map(|column| format!("{} = {}", stored(column), new(column))).collect();
     let first = stored(key[0]);
     let _ = write!(sql, " ON DUPLICATE KEY UPDATE {first} = IF({}, {first}, NULL)", same.join(" AND "));
@@ -33,23 +48,11 @@ pub(super) fn upsert(flavor: Flavor, table: &TableName, columns: &[&str], key: &
 }
 
 /// `UPDATE` of one row: a parameter for each of `columns`, then for each of the key.
-pub(super) fn update(table: &TableName, columns: &[&str], key: &[&str]) -> Statement {
+fn update(table: &TableName, columns: &[&str], key: &[&str]) -> Statement {
     let list = |columns: &[&str], separator: &str| {
         columns.iter().map(|column| format!("{} = ?", SYNTAX.identifier(column))).collect::<Vec<_>>().join(separator)
     };
     Statement::ddl(&format!("UPDATE {} SET {} WHERE {}", SYNTAX.table(table), list(columns, ", "), list(key, " AND ")))
-}
-
-/// `DELETE` of the rows of so many keys: one parameter per column of the key, key by key.
-pub(super) fn delete(table: &TableName, key: &[&str], rows: usize) -> Statement {
-    let row = match key.len() {
-        1 => "?".to_owned(),
-        columns => format!("({})", vec!["?"; columns].join(",")),
-    };
-    let names: Vec<_> = key.iter().map(|column| SYNTAX.identifier(column)).collect();
-    let (names, rows) = (names.join(", "), vec![row; rows].join(","));
-    let names = if key.len() == 1 { names } else { format!("({names})") };
-    Statement::ddl(&format!("DELETE FROM {} WHERE {names} IN ({rows})", SYNTAX.table(table)))
 }
 
 /// Inserts no row, for the rights that inserting one takes; with a key, for those that an upsert takes.
@@ -86,11 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_changed_and_deleted_by_their_key() {
+    fn a_row_is_changed_by_its_key() {
         let table = TableName::parse("orders");
         assert_snapshot!(update(&table, &["x", "y"], &["a", "b"]).as_str(), @"UPDATE `orders` SET `x` = ?, `y` = ? WHERE `a` = ? AND `b` = ?");
-        assert_snapshot!(delete(&table, &["id"], 3).as_str(), @"DELETE FROM `orders` WHERE `id` IN (?,?,?)");
-        assert_snapshot!(delete(&table, &["a", "b`"], 2).as_str(), @"DELETE FROM `orders` WHERE (`a`, `b```) IN ((?,?),(?,?))");
     }
 
     #[test]

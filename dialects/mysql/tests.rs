@@ -7,8 +7,8 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::conformance::{self, Probe};
 use crate::contract::{
-    Advice, Block, Change, Column, ColumnSpec, Compression, Connection, Ddl, Error, Intent, Layout, LogicalType, Mark,
-    Op, Partition, Progress, Storage, TableColumn, TableName, TableSchema, TableSpec, Target, Upserts, Values,
+    Advice, Block, Change, Column, ColumnSpec, Compression, Connection, Error, Intent, Layout, LogicalType, Mark, Op,
+    Partition, Progress, Storage, TableColumn, TableName, TableSchema, TableSpec, Target, Upserts, Values,
 };
 use crate::generic::Statement;
 use crate::mysql::connect;
@@ -145,14 +145,16 @@ fn says(error: &Error) -> String {
     format!("{:?} {error} | {}", error.advice, error.hint.clone().unwrap_or_default())
 }
 
+/// Once with the connection's own database, once with the tables' named.
 #[tokio::test]
 async fn both_keep_the_contract() {
-    for product in BOTH {
-        let database = Database::new(product, "conformance").await;
-        conformance::run(&database.connect(), None, &database).await;
-        let elsewhere = connect(&target(&database.server.url(""))).unwrap();
-        conformance::run(&elsewhere, Some(&database.name), &database).await;
-    }
+    let own = Database::new(Product::MySql, "conformance").await;
+    conformance::run(&own.connect(), None, &own).await;
+    conformance::compete(&own.connect(), &own.connect(), None, &own).await;
+    let named = Database::new(Product::MariaDb, "conformance").await;
+    let elsewhere = Database::new(Product::MariaDb, "elsewhere").await;
+    conformance::run(&elsewhere.connect(), Some(&named.name), &named).await;
+    conformance::compete(&elsewhere.connect(), &elsewhere.connect(), Some(&named.name), &named).await;
 }
 
 #[tokio::test]
@@ -207,9 +209,6 @@ async fn a_foreign_table_is_described_as_it_is() {
         }
         let missing = connection.session.describe(&TableName::parse("orders")).await.unwrap();
         assert_eq!(missing, None, "another case is another table");
-        let nowhere = connect(&target(&database.server.url(""))).unwrap();
-        let error = nowhere.session.describe(&TableName::parse("Orders")).await.unwrap_err();
-        text += &format!("{}\n", says(&error));
     }
     assert_snapshot!(text, @r#"
     rowfall_test_describe.Orders (InnoDB) Keys([["id"], ["code"]]) None
@@ -255,7 +254,6 @@ async fn a_foreign_table_is_described_as_it_is() {
     rowfall_test_describe.old (MyISAM) Never { why: "its engine MyISAM has no transactions", hint: "ALTER TABLE `rowfall_test_describe`.`old` ENGINE = InnoDB" } Some("MyISAM has no transactions: a write that fails half-way leaves rows")
     `seen` is a view, which takes no rows
     `information_schema.TABLES` is a system view, which takes no rows
-    Pause table `Orders`: the URL names no database | name one: mysql://user:password@host/database
     rowfall_test_describe.Orders (InnoDB) Keys([["id"], ["code"]]) None
       id bigint unsigned: uint64, not null, Expression
       code varchar(20) collate ascii_bin: string, not null, None
@@ -298,7 +296,6 @@ async fn a_foreign_table_is_described_as_it_is() {
     rowfall_test_describe.old (MyISAM) Never { why: "its engine MyISAM has no transactions", hint: "ALTER TABLE `rowfall_test_describe`.`old` ENGINE = InnoDB" } Some("MyISAM has no transactions: a write that fails half-way leaves rows")
     `seen` is a view, which takes no rows
     `information_schema.TABLES` is a system view, which takes no rows
-    Pause table `Orders`: the URL names no database | name one: mysql://user:password@host/database
     "#);
 }
 
@@ -335,7 +332,8 @@ async fn what_the_server_would_change_is_refused() {
             assert_eq!(database.rows(&table).await, expected, "{product:?} {type_text}");
             told
         };
-        check("varchar(5) CHARACTER SET utf8mb4", &["", "ab🦀 d", " a ", "é☃ß🦀x"], &["123456", "12345 ", "abcdefg"]).await;
+        check("varchar(5) CHARACTER SET utf8mb4", &["", "ab🦀 d", " a ", "é☃ß🦀x"], &["123456", "12345 ", "abcdefg"])
+            .await;
         check("varchar(5) CHARACTER SET utf8mb3", &["", "é☃ß"], &["🦀", "ab🦀"]).await;
         check("varchar(5) CHARACTER SET latin1", &["é", "€"], &["☃", "🦀", "Ā"]).await;
         check("varchar(5) CHARACTER SET ascii", &["a~"], &["é", "☃"]).await;
@@ -359,9 +357,13 @@ async fn what_the_server_would_change_is_refused() {
         let json = r#"{"a": [1, 2.5, "é🦀", null, true]}"#;
         match product {
             Product::MySql => {
-                check("json", &[json, "18446744073709551615", "0.1", "\"x\""], &["12345678901234567890.5", "{\"a\":}"]).await
+                check("json", &[json, "18446744073709551615", "0.1", "\"x\""], &["12345678901234567890.5", "{\"a\":}"])
+                    .await
             }
-            Product::MariaDb => check("json", &[json, "12345678901234567890.5", "{\"b\": 1,  \"a\": 1.0}"], &["{\"a\":}", "nonsense"]).await,
+            Product::MariaDb => {
+                check("json", &[json, "12345678901234567890.5", "{\"b\": 1,  \"a\": 1.0}"], &["{\"a\":}", "nonsense"])
+                    .await
+            }
         };
         if product == Product::MySql {
             let told = check("varchar(5) CHECK (a <> 'no')", &["yes"], &[]).await;
@@ -464,7 +466,7 @@ async fn rows_are_changed_by_their_key() {
             assert_eq!(database.rows(&table).await, ["A,-,x,1", "a,5,-,7", "d,1,new,8"]);
         }
         let error = change(&connection, &table, &[(Upsert, &["z", "1", "~", "~"])]).await.unwrap_err();
-        assert!(says(&error).contains(": a value is missing"), "{error}");
+        assert!(says(&error).contains("a row is new, but has no `c`"), "{error}");
         let error = change(&connection, &table, &[(Upsert, &["z ", "1", "-", "1"])]).await.unwrap_err();
         assert!(says(&error).contains("takes a key with spaces at its end for the one without"), "{error}");
         assert_eq!(database.rows(&table).await, ["A,-,x,1", "a,5,-,7", "d,1,new,8"]);
@@ -476,7 +478,9 @@ async fn another_unique_key_never_changes_the_wrong_row() {
     for product in BOTH {
         let database = Database::new(product, "unique").await;
         let connection = database.connect();
-        database.run("CREATE TABLE t (id int PRIMARY KEY, mail int UNIQUE, b int); INSERT INTO t VALUES (1,10,0),(2,20,0)").await;
+        database
+            .run("CREATE TABLE t (id int PRIMARY KEY, mail int UNIQUE, b int); INSERT INTO t VALUES (1,10,0),(2,20,0)")
+            .await;
         let table = describe(&connection, "t").await;
         for row in [["3", "10", "1"], ["2", "10", "1"]] {
             let error = change(&connection, &table, &[(Op::Upsert, &row)]).await.unwrap_err();
@@ -527,7 +531,9 @@ async fn rows_and_progress_are_one_transaction() {
     for product in BOTH {
         let database = Database::new(product, "progress").await;
         let (ours, theirs) = (database.connect(), database.connect());
-        database.run("CREATE TABLE t (a int UNIQUE); CREATE TABLE u (a int); CREATE TABLE m (a int) ENGINE=MyISAM").await;
+        database
+            .run("CREATE TABLE t (a int UNIQUE); CREATE TABLE u (a int); CREATE TABLE m (a int) ENGINE=MyISAM")
+            .await;
         let [t, u, m] = ["t", "u", "m"];
         let (t, u, m) = (describe(&ours, t).await, describe(&ours, u).await, describe(&ours, m).await);
         let of = |partition| Partition { topic: "orders".into(), partition };
@@ -557,7 +563,10 @@ async fn rows_and_progress_are_one_transaction() {
         write(&theirs, "3", &progress(2, Some(10), 12)).await.unwrap();
         let error = write(&theirs, "4", &progress(2, Some(11), 13)).await.unwrap_err();
         assert_eq!(error.advice, Advice::Fenced, "{error}");
-        assert_eq!((database.rows(&t).await, database.rows(&u).await), (vec!["1".into(), "3".into()], vec!["1".into(), "3".into()]));
+        assert_eq!(
+            (database.rows(&t).await, database.rows(&u).await),
+            (vec!["1".into(), "3".into()], vec!["1".into(), "3".into()])
+        );
         // Progress alone, and of another pipeline.
         theirs.session.write(&[], Some(&progress(2, Some(12), 13))).await.unwrap();
         assert_eq!(theirs.session.resume("other", &[of(0)]).await.unwrap()[0].next, None);
@@ -569,9 +578,252 @@ async fn rows_and_progress_are_one_transaction() {
         assert_eq!(database.rows(&m).await, ["1"]);
     }
     assert_snapshot!(text.replace("rowfall_test_", ""), @"
-    topic orders, partition 1 of pipeline shop is not this process's any more: epoch 2 at offset Some(10), not epoch 1
+    partition 1 of topic `orders` cannot be moved on: it was taken over (epoch 1 here, 2 there)
     Pause table `progress.m`: MyISAM has no transactions: a write that fails half-way leaves rows | ALTER TABLE `progress`.`m` ENGINE = InnoDB, or set `delivery: at-least-once`
-    topic orders, partition 1 of pipeline shop is not this process's any more: epoch 2 at offset Some(10), not epoch 1
+    partition 1 of topic `orders` cannot be moved on: it was taken over (epoch 1 here, 2 there)
     Pause table `progress.m`: MyISAM has no transactions: a write that fails half-way leaves rows | ALTER TABLE `progress`.`m` ENGINE = InnoDB, or set `delivery: at-least-once`
     ");
+}
+
+#[tokio::test]
+async fn rights_are_looked_at_without_a_row() {
+    let mut text = String::new();
+    for product in BOTH {
+        let database = Database::new(product, "rights").await;
+        database.run("CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b int AS (a + 1)); INSERT INTO t (id, a) VALUES (1, 1)").await;
+        let writer = ("rowfall_test_writer", "writer-secret");
+        database
+            .run(&format!(
+                "DROP USER IF EXISTS '{0}'@'%'; CREATE USER '{0}'@'%' IDENTIFIED BY '{1}';
+                 GRANT INSERT, SELECT ON rowfall_test_rights.t TO '{0}'@'%'",
+                writer.0, writer.1
+            ))
+            .await;
+        let table = describe(&database.connect(), "t").await;
+        let spec = TableSpec {
+            name: TableName::parse("new"),
+            columns: vec![ColumnSpec::new("id", "int", false)],
+            key: Vec::new(),
+            storage: Storage::default(),
+        };
+        let write = |keyed| Intent::Write { table: &table, keyed, cluster: None };
+        let all = [write(false), write(true), Intent::Create(&spec)];
+        let own = database.connect();
+        for intent in all {
+            let problems = own.session.check(intent).await.unwrap();
+            assert!(problems.is_empty(), "{product:?}: {problems:?}");
+        }
+        for user in [MySql::READER, writer] {
+            let connection = connect(&target(&database.server.url_as(user, &database.name))).unwrap();
+            for intent in all {
+                let problems = connection.session.check(intent).await.unwrap();
+                let told: Vec<_> = problems.iter().map(says).collect();
+                text += &format!("{product:?} {} {}: {}\n", user.0, intent_name(intent), told.join("; "));
+            }
+        }
+        let missing = TableSpec { name: TableName::parse("nowhere.new"), ..spec.clone() };
+        let problems = own.session.check(Intent::Create(&missing)).await.unwrap();
+        text += &format!("{product:?}: {}\n", problems.iter().map(says).collect::<String>());
+        assert_eq!(database.rows(&table).await, ["1,1,2"], "a check changed something");
+        assert_eq!(own.session.describe(&spec.name).await.unwrap(), None, "a check created a table");
+    }
+    // Users are told with the host that they come from.
+    assert_snapshot!(text.replace("rowfall_test_", "").replace("localhost", "127.0.0.1"), @"
+    MariaDb reader writes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT command denied to user 'reader'@'127.0.0.1' for table `rights`.`t` | grant the right to the user of the URL
+    MariaDb reader changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT, UPDATE command denied to user 'reader'@'127.0.0.1' for table `rights`.`t` | grant the right to the user of the URL
+    MariaDb reader creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'reader'@'127.0.0.1' for table `rights`.`new` | grant the right to the user of the URL
+    MariaDb writer writes: 
+    MariaDb writer changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: UPDATE command denied to user 'writer'@'127.0.0.1' for table `rights`.`t` | grant the right to the user of the URL
+    MariaDb writer creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'writer'@'127.0.0.1' for table `rights`.`new` | grant the right to the user of the URL
+    MariaDb: 
+    MySql reader writes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT command denied to user 'reader'@'127.0.0.1' for table 't' | grant the right to the user of the URL
+    MySql reader changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT, UPDATE command denied to user 'reader'@'127.0.0.1' for table 't' | grant the right to the user of the URL
+    MySql reader creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'reader'@'127.0.0.1' for table 'new' | grant the right to the user of the URL
+    MySql writer writes: 
+    MySql writer changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: UPDATE command denied to user 'writer'@'127.0.0.1' for table 't' | grant the right to the user of the URL
+    MySql writer creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'writer'@'127.0.0.1' for table 'new' | grant the right to the user of the URL
+    MySql:
+    ");
+}
+
+fn intent_name(intent: Intent<'_>) -> &'static str {
+    match intent {
+        Intent::Write { keyed: false, .. } => "writes",
+        Intent::Write { .. } => "changes",
+        Intent::Create(_) => "creates",
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_promises_something_else_is_refused() {
+    let mut refusals = String::new();
+    for url in [
+        "mysql://u:secret@h/",
+        "mysql://u:secret@h:99/d?charset=latin1",
+        "mariadb://u:secret@h/d?timezone=%2B01:00",
+        "mysql://u:secret@h/d?useSSL=true",
+        "mysql://u:secret@h/d?ssl-mode=maybe",
+    ] {
+        let Err(error) = connect(&target(url)) else { panic!("{url} was accepted") };
+        refusals += &format!("{}\n", says(&error));
+    }
+    // Nobody listens there.
+    let connection = connect(&target("mysql://u:secret@127.0.0.1:1/d")).unwrap();
+    refusals += &says(&connection.session.server().await.unwrap_err());
+    assert_snapshot!(refusals, @"
+    Pause URL of `h:3306`: it names no database | name one: mysql://user:password@host/database
+    Pause URL of `h:99`: `charset` is rowfall's to choose: utf8mb4, UTC | leave it out
+    Pause URL of `h:3306`: `timezone` is rowfall's to choose: utf8mb4, UTC | leave it out
+    Pause URL of `h:3306`: `useSSL` is no parameter | use ssl-mode, ssl-ca, ssl-cert, ssl-key or socket
+    Pause URL of `h:3306`: `ssl-mode=maybe` is not possible | use ssl-mode=disabled, preferred, required, verify_ca or verify_identity
+    Retry connecting to `127.0.0.1:1` |
+    ");
+}
+
+#[tokio::test]
+async fn tls_is_as_the_url_says() {
+    for product in BOTH {
+        let database = Database::new(product, "tls").await;
+        let url = database.server.url(&database.name);
+        for mode in ["preferred", "required"] {
+            let server = connect(&target(&format!("{url}?ssl-mode={mode}"))).unwrap().session.server().await.unwrap();
+            let expected = if product == Product::MySql { "MySQL 9." } else { "MariaDB 11.4" };
+            assert!(server.starts_with(expected), "{server}");
+        }
+        // The server made its own certificate, which nobody else knows of.
+        let verified = async |more: &str| {
+            let connection = connect(&target(&format!("{url}?ssl-mode=verify_ca{more}"))).unwrap();
+            connection.session.server().await
+        };
+        if product == Product::MySql {
+            let ca = database.server.server.logs().with_file_name("data").join("ca.pem");
+            verified(&format!("&ssl-ca={}", ca.display())).await.unwrap();
+        }
+        let error = verified("").await.unwrap_err();
+        assert_eq!(error.advice, Advice::Pause, "{error:?}");
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("ssl-ca")), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn columns_are_added_and_widened_and_keep_what_they_hold() {
+    for product in BOTH {
+        let database = Database::new(product, "evolve").await;
+        let connection = database.connect();
+        database
+            .run("CREATE TABLE t (id int PRIMARY KEY, a varchar(5) CHARACTER SET latin1 COLLATE latin1_bin NOT NULL, b float, c text);
+                  INSERT INTO t VALUES (1, 'é', 0.5, 'x')")
+            .await;
+        let table = describe(&connection, "t").await;
+        let changes = [
+            Change::Widen(ColumnSpec::new("id", "bigint", false)),
+            Change::Widen(ColumnSpec { nullable: None, ..ColumnSpec::new("a", "varchar(50)", true) }),
+            Change::Widen(ColumnSpec::new("b", "double", true)),
+            Change::Widen(ColumnSpec::new("c", "longtext", true)),
+            Change::Add(ColumnSpec::new("d", "longtext", true)),
+            Change::Add(ColumnSpec { default: Some("7".into()), ..ColumnSpec::new("e", "int", false) }),
+        ];
+        let ddl = connection.grammar.alter_table(&table, &changes, None).unwrap();
+        // Two processes at once, and one that comes late.
+        let other = database.connect();
+        let (one, two) = tokio::join!(connection.session.execute(&ddl), other.session.execute(&ddl));
+        one.unwrap();
+        two.unwrap();
+        connection.session.execute(&ddl).await.unwrap();
+        let table = describe(&connection, "t").await;
+        let types: Vec<_> = table.columns.iter().map(|c| c.type_text.replace("(20)", "").replace("(11)", "")).collect();
+        assert_eq!(types[1], "varchar(50) collate latin1_bin");
+        assert_eq!((types[0].as_str(), types[2].as_str()), ("bigint", "double"));
+        assert!(types[3].starts_with("longtext collate utf8mb4_"), "{types:?}");
+        assert!(!table.columns[1].value.as_ref().unwrap().nullable);
+        assert_eq!(table.upserts, Upserts::Keys(vec![vec!["id".into()]]));
+        assert_eq!(database.rows(&table).await, ["1,é,0.5,x,-,7"]);
+    }
+}
+
+#[tokio::test]
+async fn locks_and_writes_that_are_dropped_leave_nothing() {
+    for product in BOTH {
+        let database = Database::new(product, "dropped").await;
+        let connection = database.connect();
+        database.run("CREATE TABLE t (a int PRIMARY KEY, b longtext); INSERT INTO t VALUES (-1, 'x')").await;
+        let table = describe(&connection, "t").await;
+        let numbers: Vec<_> = (0..20_000).map(|n: usize| n.to_string()).collect();
+        let rows: Vec<_> = numbers.iter().map(|n| [n.as_str(), "text"]).collect();
+        let rows: Vec<_> = rows.iter().map(|row| (None, row.as_slice())).collect();
+        let many = block(&table, &[], &rows);
+        let blocks = [&many];
+        let write = connection.session.write(&blocks, None);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(30), write).await.is_err(), "it was too fast");
+        database.run("DELETE FROM t WHERE a = -1").await;
+        assert!(database.rows(&table).await.is_empty());
+        insert(&connection, &table, &[&["7", "x"]]).await.unwrap();
+
+        // A row that another program holds is waited for, and then told.
+        let mut other = database.other().await;
+        sqlx::raw_sql("START TRANSACTION; UPDATE t SET b = 'y'").execute(&mut other).await.unwrap();
+        let error = change(&connection, &table, &[(Op::Upsert, &["7", "z"])]).await.unwrap_err();
+        assert!(says(&error).starts_with("Retry code 1205 ER_LOCK_WAIT_TIMEOUT: writing table"), "{error}");
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        change(&connection, &table, &[(Op::Upsert, &["7", "z"])]).await.unwrap();
+        assert_eq!(database.rows(&table).await, ["7,z"]);
+    }
+}
+
+/// A server of its own, whose names know no case, which is killed and then takes no writes any more.
+#[tokio::test]
+async fn a_server_with_other_settings_keeps_what_it_acknowledged() {
+    for product in BOTH {
+        let directory = std::env::temp_dir().join(format!("rowfall-{product:?}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let settings = "lower_case_table_names=1\nsql_mode=\ndefault_time_zone=-05:00\nmax_allowed_packet=2M\n";
+        std::fs::write(directory.join("extra.cnf"), settings).unwrap();
+        let server = MySql::start_private(product, &directory).unwrap();
+        let setup =
+            "CREATE DATABASE d CHARACTER SET latin1; CREATE TABLE d.T (id int PRIMARY KEY, at datetime, b longtext)";
+        sqlx::raw_sql(setup).execute(&mut Database::open(&server.url("")).await).await.unwrap();
+        let connection = connect(&target(&server.url("d"))).unwrap();
+        let table = describe(&connection, "T").await;
+        assert_eq!(table.name.to_string(), "d.t");
+        let read = async || {
+            let mut other = Database::open(&server.url("d")).await;
+            let sql = "SELECT CONCAT(id, ' ', CAST(at AS CHAR), ' ', CHAR_LENGTH(b)) FROM t ORDER BY id";
+            sqlx::query_scalar::<_, String>(sql).fetch_all(&mut other).await.unwrap()
+        };
+        let long = "x".repeat(1_500_000);
+        insert(&connection, &table, &[&["1", "0", "a"], &["2", "1", &long], &["3", "2", &long]]).await.unwrap();
+        let error = insert(&connection, &table, &[&["4", "0", &"x".repeat(2_100_000)]]).await.unwrap_err();
+        assert!(says(&error).contains("raise `max_allowed_packet`"), "{error}");
+        server.server.kill9().unwrap();
+        let error = insert(&connection, &table, &[&["5", "0", "a"]]).await.unwrap_err();
+        assert_eq!(error.advice, Advice::Retry, "{error:?}");
+        server.server.start().unwrap();
+        insert(&connection, &table, &[&["5", "3", "a"]]).await.unwrap();
+        assert_eq!(
+            read().await,
+            [
+                "1 1970-01-01 00:00:00 1",
+                "2 1970-01-01 00:00:01 1500000",
+                "3 1970-01-01 00:00:02 1500000",
+                "5 1970-01-01 00:00:03 1"
+            ]
+        );
+        // Who may do everything may write even so; a user who may not is told.
+        let user =
+            "CREATE USER w IDENTIFIED BY 'w'; GRANT INSERT, SELECT, CREATE ON d.* TO w; SET GLOBAL read_only = 1";
+        sqlx::raw_sql(user).execute(&mut Database::open(&server.url("d")).await).await.unwrap();
+        let reader = connect(&target(&server.url_as(("w", "w"), "d"))).unwrap();
+        let spec = TableSpec {
+            name: TableName::parse("new"),
+            columns: vec![ColumnSpec::new("id", "int", false)],
+            key: Vec::new(),
+            storage: Storage::default(),
+        };
+        for intent in [Intent::Write { table: &table, keyed: false, cluster: None }, Intent::Create(&spec)] {
+            let problems = reader.session.check(intent).await.unwrap();
+            assert!(problems.iter().any(|problem| says(problem).contains("read_only")), "{product:?} {problems:?}");
+        }
+        drop(server);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

@@ -151,7 +151,9 @@ pub(super) fn column_type(flavor: Flavor, logical: &LogicalType) -> Result<Strin
         LogicalType::Decimal { precision, scale } if precision <= DECIMAL.0 && scale <= DECIMAL.1 => {
             format!("decimal({precision},{scale})")
         }
-        LogicalType::Decimal { .. } => return refuse("a decimal has at most 65 digits there, 30 of them behind the point"),
+        LogicalType::Decimal { .. } => {
+            return refuse("a decimal has at most 65 digits there, 30 of them behind the point");
+        }
         LogicalType::String => "longtext".into(),
         LogicalType::Json => "json".into(),
         LogicalType::Uuid if flavor == Flavor::MariaDb => "uuid".into(),

@@ -1,13 +1,12 @@
 //! A block's values as parameters of statements.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ethnum::I256;
 use sqlx::Arguments as _;
 use sqlx::mysql::{MySql, MySqlArguments};
 
-use crate::contract::{Advice, Block, Error, LogicalType, Mark, Op, TableColumn, Values};
+use crate::contract::{Advice, Block, Error, LogicalType, Mark, TableColumn, Values};
 use crate::generic::{push_date, push_decimal, push_time, push_timestamp, push_uuid};
 use crate::mysql::grammar::Flavor;
 use crate::mysql::json::changed_number;
@@ -18,7 +17,8 @@ const PER_VALUE: usize = 16;
 
 /// A block whose columns were looked at once.
 pub(super) struct Source<'a> {
-    block: &'a Block,
+    /// The block.
+    pub(super) block: &'a Block,
     fields: Vec<Field<'a>>,
 }
 
@@ -76,13 +76,6 @@ enum Cells<'a> {
     Numbers(&'a str, &'a [u32]),
 }
 
-/// Rows that give the same columns.
-pub(super) struct Group {
-    /// For each of the block's columns whether it is given.
-    pub(super) given: Vec<bool>,
-    pub(super) rows: Vec<u32>,
-}
-
 /// The parameters of one statement.
 pub(super) struct Chunk {
     pub(super) rows: usize,
@@ -101,60 +94,6 @@ impl<'a> Source<'a> {
             })
         });
         Ok(Self { block, fields: fields.collect::<Result<_, _>>()? })
-    }
-
-    /// The rows that are added or changed, in groups that leave out the same columns: those that are absent and are the
-    /// database's to fill in or, for a row with a key, to leave as they are. Almost always one group without any.
-    pub(super) fn groups(&self) -> Vec<Group> {
-        let keyed = !self.block.ops.is_empty();
-        let optional = |field: &Field<'_>| keyed || field.target.default.fills_in();
-        let is_left_out = |field: &Field<'_>, row| optional(field) && field.mark(row) == Mark::Absent;
-        let is_plain = |field: &Field<'_>| !optional(field) || !field.marks.contains(&(Mark::Absent as u8));
-        let written = |row: &u32| self.block.ops.get(*row as usize).is_none_or(|op| *op != Op::Delete);
-        let rows = (0..u32::try_from(self.block.rows).expect("a block stays below 2³² rows")).filter(written);
-        if self.fields.iter().all(is_plain) {
-            let rows: Vec<_> = rows.collect();
-            let group = Group { given: vec![true; self.fields.len()], rows };
-            return if group.rows.is_empty() { Vec::new() } else { vec![group] };
-        }
-        let mut groups: Vec<Group> = Vec::new();
-        let mut places: HashMap<Vec<bool>, usize> = HashMap::new();
-        for row in rows {
-            let given: Vec<_> = self.fields.iter().map(|field| !is_left_out(field, row as usize)).collect();
-            let place = *places.entry(given).or_insert_with_key(|given| {
-                groups.push(Group { given: given.clone(), rows: Vec::new() });
-                groups.len() - 1
-            });
-            groups[place].rows.push(row);
-        }
-        groups
-    }
-
-    /// The rows whose stored row goes first.
-    pub(super) fn deleted(&self) -> Group {
-        let is_deleted = |(row, op): (u32, &Op)| matches!(op, Op::Delete | Op::Replace).then_some(row);
-        let rows = (0..).zip(&self.block.ops).filter_map(is_deleted).collect();
-        let mut given = vec![false; self.fields.len()];
-        self.block.layout.key.iter().for_each(|index| given[*index] = true);
-        Group { given, rows }
-    }
-
-    /// The names of the columns that a group gives.
-    pub(super) fn names(&self, given: &[bool]) -> Vec<&'a str> {
-        let name = |(field, given): (&Field<'a>, &bool)| given.then_some(field.target.name.as_str());
-        self.fields.iter().zip(given).filter_map(name).collect()
-    }
-
-    /// The names of the key's columns.
-    pub(super) fn key(&self) -> Vec<&'a str> {
-        self.block.layout.key.iter().map(|index| self.fields[*index].target.name.as_str()).collect()
-    }
-
-    /// A column that a row must give to be stored and that this group leaves out.
-    pub(super) fn lacks(&self, given: &[bool]) -> Option<&'a TableColumn> {
-        let needed = |field: &&Field<'_>| !field.nullable && !field.target.default.fills_in();
-        let left_out = self.fields.iter().zip(given).filter(|(_, given)| !**given).map(|(field, _)| field);
-        left_out.filter(needed).map(|field| field.target).next()
     }
 
     /// The parameters for `rows`: all of them, or fewer when they are large, but at least one. Row by row, each in the
@@ -186,16 +125,6 @@ impl<'a> Source<'a> {
             .with_hint("raise `max_allowed_packet`"));
         }
         Ok(chunk)
-    }
-
-    /// The places of the columns that a group gives.
-    pub(super) fn places(given: &[bool]) -> Vec<usize> {
-        given.iter().enumerate().filter_map(|(place, given)| given.then_some(place)).collect()
-    }
-
-    /// The error for a row of which a column's value is missing.
-    pub(super) fn missing(&self, column: &TableColumn) -> Error {
-        self.refuse(column, "a value is missing, and the column takes no null")
     }
 
     fn refuse(&self, column: &TableColumn, why: &str) -> Error {
@@ -265,7 +194,8 @@ impl<'a> Field<'a> {
             room: declared.room,
             ignored: is_key && declared.ignores_trailing_spaces(),
         };
-        let nullable = target.value.as_ref().is_ok_and(|value| value.nullable);
+        // A null is never the key of a stored row.
+        let nullable = target.value.as_ref().is_ok_and(|value| value.nullable) && !is_key;
         Ok(Self { target, nullable, cells, marks, charset: declared.charset, spaces, range })
     }
 
@@ -312,9 +242,7 @@ impl<'a> Field<'a> {
             Cells::Decimal32(v, scale) => written(&mut |text| push_decimal(text, v[row], scale)),
             Cells::Decimal64(v, scale) => written(&mut |text| push_decimal(text, v[row], scale)),
             Cells::Decimal128(v, scale) => written(&mut |text| push_decimal(text, v[row], scale)),
-            Cells::Decimal256(v, scale) => {
-                written(&mut |text| push_decimal(text, I256::from_le_bytes(v[row]), scale))
-            }
+            Cells::Decimal256(v, scale) => written(&mut |text| push_decimal(text, I256::from_le_bytes(v[row]), scale)),
             Cells::Date(v) => {
                 let days = self.within_range(v[row].into())?;
                 written(&mut |text| push_date(text, days))

@@ -64,6 +64,11 @@ pub(super) fn error(doing: &str, error: sqlx::Error) -> Error {
     of(number, doing, database.message())
 }
 
+/// Whether an `ALTER TABLE … ADD COLUMN` found the column there.
+pub(super) fn is_there_already(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.message().starts_with("duplicate column name: "))
+}
+
 fn of(number: i32, doing: &str, message: &str) -> Error {
     let primary = number & 0xff;
     let listed = EXTENDED.iter().find(|code| code.number == number);

@@ -1,19 +1,33 @@
 //! SQLite: a file, one writer.
 //!
 //! - `grammar`: its texts; `types`: its column types and ours; `codes`: its result codes and the pipeline's advice
-//! - `session`, `values`: one writing connection, a transaction per block, multi-row `INSERT`s
+//! - `session`: one writing connection, a transaction per write; `describe`: tables and their keys
+//! - `write`, `values`: a block as multi-row statements; `offsets`: progress
 //!
 //! **Durability.** A block that was acknowledged survives a crash of the process and of the machine: `synchronous` is
 //! EXTRA (FULL, and where there is a rollback journal its deletion is synced too). A file that rowfall creates is in WAL
 //! mode, so that readers and the writer do not wait for each other; one that exists keeps the mode that it has.
 //!
+//! **Order.** One write at a time, so that each sees what the one before left. All blocks of a write and the progress
+//! that comes with them are one transaction.
+//!
+//! **Keys.** Rows are changed by the primary key or a unique index of whole columns that take no null. (The columns of a
+//! primary key may take it, as SQLite has it by default: rows whose key is null are refused.) An index that takes
+//! different texts for one, with NOCASE for example, is no key: rows that Kafka tells apart would become one.
+//!
+//! **Types** are affinities in SQLite, and what a column was declared as cannot be changed: columns can be added, and
+//! what already holds the wider values is as wide as it will ever be.
+//!
 //! **Nothing is created** by describing and checking: the file appears with the first DDL statement.
 
 mod codes;
+mod describe;
 mod grammar;
+mod offsets;
 mod session;
 mod types;
 mod values;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +64,7 @@ pub async fn connect(target: &Target) -> Result<Connection, Error> {
     Ok(Connection {
         grammar: Arc::new(SqliteGrammar),
         session: Arc::new(SqliteSession::new(file)),
-        transactional: false,
+        transactional: true,
     })
 }
 

@@ -3,32 +3,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 
 use crate::contract::{
-    Advice, Block, ColumnDefault, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
+    Advice, Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
 use crate::generic::Statement;
-use crate::sqlite::codes;
-use crate::sqlite::grammar::{SYNTAX, is_main, no_schema};
-use crate::sqlite::types;
 use crate::sqlite::values::Source;
+use crate::sqlite::{codes, describe, offsets, write};
 
 /// How long a statement waits for another process's lock before it is told to the pipeline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Each cached statement holds up to 32,766 parameters, some megabytes: enough for the tables of one pipeline.
-const CACHED_STATEMENTS: usize = 8;
-
-const TABLE: &str = "SELECT name, type, wr, strict FROM pragma_table_list(?1) WHERE schema = 'main'";
-
-/// A default of NULL says what no default says.
-const COLUMNS: &str = r#"
-SELECT name, type, "notnull", coalesce(upper(dflt_value) <> 'NULL', FALSE) AS has_default, pk, hidden,
-       count(*) FILTER (WHERE pk > 0) OVER () AS key_columns,
-       EXISTS (SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk') AS key_index
-FROM pragma_table_xinfo(?1, 'main') ORDER BY cid"#;
+/// Each cached statement holds up to 32,766 parameters, some megabytes: enough for the tables of one pipeline and
+/// the statements of `rowfall_offsets`.
+const CACHED_STATEMENTS: usize = 12;
 
 /// The file that a target names.
 pub(super) struct File {
@@ -79,18 +69,30 @@ impl SqliteSession {
         Ok(connection)
     }
 
-    /// Runs `work` on the writing connection. A call that fails or is dropped half-way leaves no transaction open: the
-    /// connection goes back only when it is known to be clean.
-    async fn with_writer<T>(
+    /// Runs `work` in a transaction on the writing connection, and commits it unless `work` answers that it has ended
+    /// it. A call that fails or is dropped half-way leaves no transaction open: the connection goes back only when it is
+    /// known to be clean.
+    async fn with_transaction<T>(
         &self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
         let mut slot = self.writer.lock().await;
         let mut connection = match slot.take() {
             Some(connection) => connection,
             None => self.open_writer().await?,
         };
-        let result = work(&mut connection).await;
+        let result = async {
+            // IMMEDIATE: the lock is waited for here, not lost half-way to another writer.
+            let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await;
+            begun.map_err(|error| self.error("writing", error))?;
+            let done = work(&mut connection).await?;
+            if done.is_some() {
+                let committed = sqlx::raw_sql("COMMIT").execute(&mut connection).await;
+                committed.map_err(|error| self.error("writing", error))?;
+            }
+            Ok(done)
+        };
+        let result = result.await;
         if result.is_ok() || sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok() {
             *slot = Some(connection);
         } else {
@@ -126,36 +128,11 @@ impl Session for SqliteSession {
     }
 
     async fn describe(&self, table: &TableName) -> Result<Option<TableSchema>, Error> {
-        if let Some(schema) = table.schema.as_deref().filter(|schema| !is_main(schema)) {
-            return Err(
-                Error::pause(format!("table `{table}`: {}", no_schema(schema))).with_hint("leave the schema out")
-            );
-        }
-        let refuse = |what: &str| {
-            Err(Error::pause(format!("`{table}` is {what}, which takes no rows")).with_hint("name a table"))
-        };
-        if table.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("sqlite_")) {
-            return refuse("SQLite's own");
-        }
+        describe::refuse_name(table)?;
         let Some(mut connection) = self.reader().await? else { return Ok(None) };
-        let failed = |error| codes::error(&format!("describing table `{table}`"), error);
-        let found = sqlx::query(TABLE).bind(&table.name).fetch_optional(&mut connection).await.map_err(failed)?;
-        let Some(found) = found else { return Ok(None) };
-        let name: String = found.try_get("name").map_err(failed)?;
-        let kind = match found.try_get("type").map_err(failed)? {
-            "table" => match (found.try_get("strict").map_err(failed)?, found.try_get("wr").map_err(failed)?) {
-                (true, false) => "strict table",
-                (true, true) => "strict table without rowid",
-                (false, true) => "table without rowid",
-                (false, false) => "table",
-            },
-            other => return refuse(&format!("a {other}{}", if other == "view" { "" } else { " table" })),
-        };
-        let rows = sqlx::query(COLUMNS).bind(&name).fetch_all(&mut connection).await.map_err(failed)?;
+        let described = describe::describe(&mut connection, table).await;
         let _ = connection.close().await;
-        let columns = rows.iter().map(column).collect::<Result<_, _>>().map_err(failed)?;
-        let name = TableName { schema: Some("main".into()), name };
-        Ok(Some(TableSchema::new(name, kind, columns)))
+        described
     }
 
     async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
@@ -167,101 +144,66 @@ impl Session for SqliteSession {
             Intent::Create(spec) => format!("creating table `{}`", spec.name),
         };
         let tried = match self.reader().await {
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(None),
             Ok(Some(mut connection)) => {
                 let tried = sqlx::raw_sql(TRY).execute(&mut connection).await;
+                let offsets = offsets::check(&mut connection).await;
                 let _ = connection.close().await;
-                tried.map(drop).map_err(|error| codes::error(&doing, error))
+                tried.and(offsets).map_err(|error| codes::error(&doing, error))
             }
             Err(error) => Err(error),
         };
         match tried {
+            Ok(problem) => Ok(problem.into_iter().collect()),
             // Somebody else's lock is no problem.
-            Err(error) if error.advice != Advice::Retry => Ok(vec![error]),
-            Ok(()) | Err(_) => Ok(Vec::new()),
+            Err(error) if error.advice == Advice::Retry => Ok(Vec::new()),
+            Err(error) => Ok(vec![error]),
         }
     }
 
     async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
-        self.with_writer(async |connection| {
+        self.with_transaction(async |connection| {
             for statement in &ddl.statements {
-                let statement = Statement::ddl(statement);
-                let done = sqlx::query(&statement).persistent(false).execute(&mut *connection).await;
-                done.map_err(|error| self.error("running DDL in", error))?;
+                let done = sqlx::query(&Statement::ddl(statement)).persistent(false).execute(&mut *connection).await;
+                if let Err(error) = done {
+                    // ADD COLUMN knows no IF NOT EXISTS.
+                    if !(statement.starts_with("ALTER TABLE ") && codes::is_there_already(&error)) {
+                        return Err(self.error("running DDL in", error));
+                    }
+                }
             }
-            Ok(())
+            Ok(Some(()))
         })
         .await
+        .map(drop)
     }
 
     async fn write(&self, blocks: &[&Block], progress: Option<&Progress>) -> Result<Receipt, Error> {
-        debug_assert!(progress.is_none(), "it is not transactional yet");
-        let mut written = Receipt::default();
-        for block in blocks.iter().filter(|block| block.rows > 0) {
-            let source = Source::new(block)?;
-            written += self.with_writer(async |connection| insert(connection, block, &source).await).await?;
+        let blocks = blocks.iter().filter(|block| block.rows > 0);
+        let sources = blocks.map(|block| Source::new(block)).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() && progress.is_none() {
+            return Ok(Receipt::default());
         }
-        Ok(written)
-    }
-}
-
-/// Inserts a block in one transaction.
-async fn insert(connection: &mut SqliteConnection, block: &Block, source: &Source<'_>) -> Result<Receipt, Error> {
-    let table = &block.layout.table.name;
-    let doing = format!("writing table `{table}`");
-    let failed = |error| codes::error(&doing, error);
-    let mut receipt = Receipt { rows: block.rows, bytes: 0 };
-    // IMMEDIATE: the lock is waited for here, not lost half-way to another writer.
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
-    for (rows, given) in source.runs() {
-        let names = source.names(&given);
-        let full_size = SYNTAX.rows_per_insert(names.len());
-        let full = (rows.len() >= full_size).then(|| SYNTAX.insert(table, &names, full_size));
-        let next = |start: usize| source.chunk(start..rows.end.min(start + full_size), &given);
-        let mut start = rows.start;
-        let mut chunk = next(start)?;
-        loop {
-            start += chunk.rows;
-            receipt.bytes += chunk.bytes;
-            let odd;
-            let (statement, is_full) = match &full {
-                Some(full) if chunk.rows == full_size => (full, true),
-                _ => {
-                    odd = SYNTAX.insert(table, &names, chunk.rows);
-                    (&odd, false)
-                }
-            };
-            let inserting = sqlx::query_with(statement, chunk.arguments).persistent(is_full).execute(&mut *connection);
-            if start == rows.end {
-                inserting.await.map_err(failed)?;
-                break;
+        let written = self.with_transaction(async |connection| {
+            if let Some(progress) = progress
+                && !offsets::advance(connection, progress).await?
+            {
+                return Ok(None);
             }
-            // SQLite works on its own thread: meanwhile the next parameters are made here.
-            let (inserted, following) = tokio::join!(biased; inserting, async { next(start) });
-            inserted.map_err(failed)?;
-            chunk = following?;
-        }
+            let mut receipt = Receipt::default();
+            for source in &sources {
+                receipt += write::write(connection, source).await?;
+            }
+            Ok(Some(receipt))
+        });
+        // What an earlier attempt wrote is acknowledged now.
+        let rows = sources.iter().map(|source| source.block.rows).sum();
+        Ok(written.await?.unwrap_or(Receipt { rows, bytes: 0 }))
     }
-    sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
-    Ok(receipt)
-}
 
-fn column(row: &sqlx::sqlite::SqliteRow) -> Result<TableColumn, sqlx::Error> {
-    let type_text: String = row.try_get("type")?;
-    let hidden: i64 = row.try_get("hidden")?;
-    let key: i64 = row.try_get("pk")?;
-    let key_columns: i64 = row.try_get("key_columns")?;
-    let key_index: bool = row.try_get("key_index")?;
-    // A key of one column without an index is the row's number itself: SQLite makes one up where none is given, for
-    // null too, which would not be what the record says.
-    let is_row_number = key == 1 && key_columns == 1 && !key_index;
-    let default = match (hidden, row.try_get("has_default")?) {
-        (2 | 3, _) => ColumnDefault::Generated,
-        (_, true) => ColumnDefault::Expression,
-        (_, false) if is_row_number => ColumnDefault::Expression,
-        (_, false) => ColumnDefault::None,
-    };
-    let nullable = !row.try_get::<bool, _>("notnull")? && !is_row_number;
-    let value = types::parse(&type_text).map(|declared| types::value(declared.logical, nullable)).map_err(|why| why.0);
-    Ok(TableColumn { name: row.try_get("name")?, type_text, value, default })
+    async fn resume(&self, pipeline: &str, partitions: &[Partition]) -> Result<Vec<Resumed>, Error> {
+        let resumed =
+            self.with_transaction(async |connection| offsets::resume(connection, pipeline, partitions).await.map(Some));
+        resumed.await.map(Option::unwrap_or_default)
+    }
 }

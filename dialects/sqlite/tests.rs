@@ -1,3 +1,5 @@
+mod keyed;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,6 +134,7 @@ async fn keeps_the_contract_and_the_values_when_it_is_opened_again() {
     for schema in [None, Some("main")] {
         let connection = directory.connect().await;
         conformance::run(&connection, schema, &Reader(directory.file())).await;
+        conformance::compete(&connection, &directory.connect().await, schema, &Reader(directory.file())).await;
         let table = describe(&connection, "rowfall_conformance_types").await;
         let before = directory.read(&table).await;
         drop(connection);
@@ -508,7 +511,7 @@ async fn a_lock_is_waited_for_and_then_told() {
     sqlx::raw_sql("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").execute(&mut other).await.unwrap();
     let one = block(&table, 1, |_, columns| push_i64(&mut columns[0], 2));
     let error = connection.session.write(&[&one], None).await.unwrap_err();
-    assert_snapshot!(error, @"code SQLITE_BUSY (5): writing table `main.t`: database is locked");
+    assert_snapshot!(error.to_string().replace(&directory.0.display().to_string(), "…"), @"code SQLITE_BUSY (5): writing SQLite file `…/orders.db`: database is locked");
     assert_eq!(error.advice, Advice::Retry);
     assert!(connection.session.check(intent(&table)).await.unwrap().is_empty());
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();

@@ -1,6 +1,5 @@
-//! A block's values as parameters of `INSERT` statements.
+//! A block's values as parameters of statements.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use ethnum::I256;
@@ -16,7 +15,8 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// A block whose columns were looked at once.
 pub(super) struct Source<'a> {
-    block: &'a Block,
+    /// The block.
+    pub(super) block: &'a Block,
     fields: Vec<Field<'a>>,
 }
 
@@ -45,10 +45,10 @@ impl<'a> Source<'a> {
     /// # Errors
     /// When the block does not fit its layout.
     pub(super) fn new(block: &'a Block) -> Result<Self, Error> {
-        let fields = block.layout.columns().zip(&block.columns).map(|(target, column)| {
-            let refuse = |why: String| {
-                Error::pause(format!("table `{}`, column `{}`: {why}", block.layout.table.name, target.name))
-            };
+        let layout = &block.layout;
+        let fields = layout.columns().zip(&block.columns).enumerate().map(|(index, (target, column))| {
+            let refuse =
+                |why: String| Error::pause(format!("table `{}`, column `{}`: {why}", layout.table.name, target.name));
             let declared = types::parse(&target.type_text).map_err(|why| refuse(why.0))?;
             let values = match &column.values {
                 Values::Text(text) => {
@@ -57,49 +57,25 @@ impl<'a> Source<'a> {
                 }
                 values => Cells::Other(values),
             };
-            let nullable = target.value.as_ref().is_ok_and(|value| value.nullable);
+            // A null is never the key of a stored row, also where a key's column takes it.
+            let nullable = target.value.as_ref().is_ok_and(|value| value.nullable) && !layout.key.contains(&index);
             Ok(Field { target, declared, nullable, values, marks: column.marks.as_bytes() })
         });
         Ok(Self { block, fields: fields.collect::<Result<_, _>>()? })
     }
 
-    /// The block's rows in runs that leave out the same columns: those that are absent and have a default of the
-    /// database's, which a row of `VALUES` cannot ask for. Almost always one run without any.
-    pub(super) fn runs(&self) -> Vec<(Range<usize>, Vec<bool>)> {
-        let optional = |field: &Field<'_>| field.target.default.fills_in();
-        let is_left_out = |field: &Field<'_>, row| optional(field) && field.mark(row) == Mark::Absent;
-        let is_plain = |field: &Field<'_>| !optional(field) || !field.marks.contains(&(Mark::Absent as u8));
-        if self.fields.iter().all(is_plain) {
-            return vec![(0..self.block.rows, vec![true; self.fields.len()])];
-        }
-        let mut runs: Vec<(Range<usize>, Vec<bool>)> = Vec::new();
-        for row in 0..self.block.rows {
-            let given: Vec<_> = self.fields.iter().map(|field| !is_left_out(field, row)).collect();
-            match runs.last_mut() {
-                Some((rows, last)) if *last == given => rows.end = row + 1,
-                _ => runs.push((row..row + 1, given)),
-            }
-        }
-        runs
-    }
-
-    /// The names of the columns that a run gives.
-    pub(super) fn names(&self, given: &[bool]) -> Vec<&'a str> {
-        self.given(given).map(|field| field.target.name.as_str()).collect()
-    }
-
-    /// The parameters for rows from `rows.start` on: all of `rows`, or fewer when they are large, but at least one.
+    /// The parameters for rows and columns of the block: all of the rows, or fewer when they are large, but at least one.
     ///
     /// # Errors
     /// When a value has no place in SQLite: [`Advice::Split`].
-    pub(super) fn chunk(&self, rows: Range<usize>, given: &[bool]) -> Result<Chunk, Error> {
-        let fields: Vec<_> = self.given(given).collect();
+    pub(super) fn chunk(&self, rows: &[u32], columns: &[usize]) -> Result<Chunk, Error> {
+        let fields: Vec<_> = columns.iter().map(|column| &self.fields[*column]).collect();
         let mut chunk = Chunk { rows: 0, bytes: 0, arguments: SqliteArguments::default() };
         chunk.arguments.reserve(rows.len() * fields.len(), 0);
         let mut text = String::new();
         for row in rows {
             for field in &fields {
-                field.add(row, &mut chunk, &mut text).map_err(|why| self.refuse(field, &why))?;
+                field.add(*row as usize, &mut chunk, &mut text).map_err(|why| self.refuse(field, &why))?;
             }
             chunk.rows += 1;
             if chunk.bytes >= MAX_BYTES {
@@ -107,10 +83,6 @@ impl<'a> Source<'a> {
             }
         }
         Ok(chunk)
-    }
-
-    fn given(&self, given: &[bool]) -> impl Iterator<Item = &Field<'a>> {
-        self.fields.iter().zip(given).filter_map(|(field, given)| given.then_some(field))
     }
 
     fn refuse(&self, field: &Field<'_>, why: &str) -> Error {

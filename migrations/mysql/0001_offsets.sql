@@ -5,6 +5,6 @@ CREATE TABLE IF NOT EXISTS rowfall_offsets (
     `partition` int NOT NULL,
     epoch bigint NOT NULL,
     next_offset bigint,
-    changed_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
+    updated_at datetime NOT NULL,
     PRIMARY KEY (pipeline, topic, `partition`)
 ) ENGINE=InnoDB
