@@ -100,6 +100,9 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
 pub async fn check(settings: &Settings, connection: &Connection, server: &str) -> Result<Preview, Problem> {
     let mut preview = Preview { text: String::new(), to_do: false };
     line(&mut preview.text, &format!("ok      {server} at {}", settings.target));
+    if let Err(problem) = pipeline::delivery(settings, connection) {
+        preview.finish("", vec![problem]);
+    }
     let found = pipeline::look(settings, connection).await?;
     for key in unmatched(settings, &found) {
         line(&mut preview.text, &format!("ok      {key}: no topic at {} matches it yet", settings.kafka.brokers));

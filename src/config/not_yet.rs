@@ -8,8 +8,7 @@ pub(super) const KEYS: [&str; 6] =
     ["registry", "http", "errors.dead_letter_topic", "errors.max_consecutive", "errors.max_rate", "topics.*.metadata"];
 
 /// Words that a key which is there already will take.
-pub(super) const VALUES: [(&str, &[&str]); 5] = [
-    ("delivery", &["exactly-once"]),
+pub(super) const VALUES: [(&str, &[&str]); 4] = [
     ("errors.bad_record", &["dead-letter", "skip"]),
     ("topics.*.value", &["avro", "json-schema", "protobuf", "connect-json", "string", "bytes"]),
     ("topics.*.envelope", &["debezium"]),

@@ -23,8 +23,8 @@ pub(super) struct Raw {
     pub(super) kafka: RawKafka,
     /// Where rows go.
     pub(super) target: RawTarget,
-    /// What a crash may do.
-    pub(super) delivery: Delivery,
+    /// What a crash may do. Default: `exactly-once` where the database has transactions, `at-least-once` with ClickHouse.
+    pub(super) delivery: Option<Delivery>,
     /// When a batch is closed and written: at whichever limit it meets first.
     pub(super) batch: RawBatch,
     /// Bytes in flight between Kafka and the database. When they are spent, rowfall stops reading. At least twice
@@ -99,11 +99,13 @@ pub(super) enum RawCompression {
     Zstd,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Delivery {
+    /// Every record arrives, once: the database keeps how far each partition has come, in the table `rowfall_offsets`,
+    /// in the transaction that writes the rows. Not available yet with ClickHouse.
+    ExactlyOnce,
     /// Every record arrives; after a crash the last batches may arrive twice.
-    #[default]
     AtLeastOnce,
 }
 

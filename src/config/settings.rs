@@ -42,6 +42,8 @@ pub struct Settings {
     pub target: Target,
     /// How long a run waits at the start for a server that does not answer.
     pub wait: Duration,
+    /// What a crash may do; where nothing is said, the best that the database can.
+    pub delivery: Option<Delivery>,
     /// When a batch is closed.
     pub batch: BatchLimits,
     /// Bytes that may be in flight between Kafka and the database; at least twice `batch.bytes`.
@@ -94,6 +96,15 @@ pub enum StartFrom {
     Time(jiff::Timestamp),
     /// At this offset, in every partition.
     Offset(i64),
+}
+
+/// What a crash may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every record arrives, once.
+    ExactlyOnce,
+    /// Every record arrives; the last batches may arrive twice.
+    AtLeastOnce,
 }
 
 /// When a batch is closed: whichever limit it meets first.

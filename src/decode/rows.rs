@@ -23,10 +23,10 @@ pub struct Record<'r> {
     /// Its place there.
     pub offset: i64,
     /// How often the places of its topic began anew: with offsets they say which of two records of a key is later.
-    pub epoch: u16,
+    pub era: u16,
 }
 
-/// The version column that rowfall fills itself: epoch and offset of the record.
+/// The version column that rowfall fills itself: era and offset of the record.
 pub const OWN_VERSION: &str = "_version";
 
 /// How rows of a table are found by their key. Columns are indices of the table's columns.
@@ -268,7 +268,7 @@ impl RowDecoder {
         if program.version
             && let Some(Values::UInt64(values)) = rest.next().map(|column| &mut column.values)
         {
-            values.push(u64::from(record.epoch) << 48 | record.offset.unsigned_abs());
+            values.push(u64::from(record.era) << 48 | record.offset.unsigned_abs());
         }
         Ok(op)
     }

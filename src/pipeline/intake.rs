@@ -41,7 +41,7 @@ pub(super) struct TopicIntake {
     pace: Arc<Pace>,
     lane: Lane,
     /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
-    epoch: Arc<AtomicU16>,
+    era: Arc<AtomicU16>,
     /// What alters the table, where the route allows it.
     evolver: Option<Arc<Evolver>>,
 }
@@ -53,11 +53,11 @@ impl TopicIntake {
         budget: &Arc<Budget>,
         pace: Arc<Pace>,
         lane: Lane,
-        epoch: Arc<AtomicU16>,
+        era: Arc<AtomicU16>,
         evolver: Option<Arc<Evolver>>,
     ) -> Self {
         let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
-        Self { topic: topic.into(), decoder, units, open: None, pace, lane, epoch, evolver }
+        Self { topic: topic.into(), decoder, units, open: None, pace, lane, era, evolver }
     }
 
     /// Whether the table is another now, so that the record is to be tried again.
@@ -125,7 +125,7 @@ impl worker::Intake for Intake {
             topic: &owned.partition.topic,
             partition: owned.partition.partition,
             offset: message.offset().0,
-            epoch: topic.epoch.load(Ordering::Relaxed),
+            era: topic.era.load(Ordering::Relaxed),
         };
         loop {
             let open = topic.open.get_or_insert_with(|| topic.units.open());

@@ -29,10 +29,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rowfall_dialects::contract::{Advice, Connection, Intent, Session, TableName, TableSchema};
+use rowfall_dialects::contract::{Advice, Connection, Error, Intent, Resumed, Session, TableName, TableSchema};
 
 use crate::budget::Budget;
-use crate::config::{Mode, Route, Rule, Settings};
+use crate::config::{Delivery, Mode, Route, Rule, Settings};
 use crate::decode::{RowDecoder, RowProgram};
 use crate::evolve::Evolver;
 use crate::pace::Pace;
@@ -196,6 +196,23 @@ pub async fn connect_in_time(settings: &Settings, stop: &AtomicBool) -> Result<O
     }
 }
 
+/// What is promised of records: what the settings ask for, else the best that the database can.
+///
+/// # Errors
+/// When the database cannot keep the promise that is asked for.
+pub fn delivery(settings: &Settings, connection: &Connection) -> Result<Delivery, Problem> {
+    match (settings.delivery, connection.transactional) {
+        (Some(Delivery::ExactlyOnce), false) => {
+            let database = connection.grammar.name();
+            let what = format!("`delivery: exactly-once` is not available yet in this version with {database}");
+            Err(Problem::new(what, "leave `delivery` out, or say `at-least-once`"))
+        }
+        (Some(asked), _) => Ok(asked),
+        (None, true) => Ok(Delivery::ExactlyOnce),
+        (None, false) => Ok(Delivery::AtLeastOnce),
+    }
+}
+
 async fn told(stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -254,6 +271,7 @@ pub fn sample(settings: &Settings, topic: &TopicInfo) -> Result<topics::Sample, 
 /// # Errors
 /// For the first topic, called by its name, that cannot work; and when none can that a pattern takes.
 pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Preparation, Problem> {
+    delivery(settings, connection)?;
     let mut found = look(settings, connection).await?;
     // Whatever can be refused is refused before anything is created.
     for Found { route, topic, table, .. } in &mut found {
@@ -340,6 +358,8 @@ enum Report {
     LostPlace(Arc<Owned>, Offset, Problem),
     /// A partition was read to its end.
     Ended(Arc<Owned>),
+    /// The database was asked to give these partitions to this process.
+    Resumed(Vec<Arc<Owned>>, Result<Vec<Resumed>, Error>),
 }
 
 /// Moves records until told to stop, or to the end.
@@ -362,6 +382,10 @@ pub fn run(
             tracing::info!("{}: no topic matches it yet", rule.key);
         }
     }
+    let keeper = match delivery(settings, connection)? {
+        Delivery::ExactlyOnce => Some(Arc::from(settings.name.as_str())),
+        Delivery::AtLeastOnce => None,
+    };
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
     // Of each worker one unit that fills and one that is written, and one more for whoever is ahead.
@@ -382,8 +406,8 @@ pub fn run(
     }
     let session = Arc::clone(&connection.session);
     let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
-    let epochs = BTreeMap::new();
-    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages, epochs };
+    let eras = BTreeMap::new();
+    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages, eras, keeper };
     let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
     let start_from = settings.kafka.start_from;
     Coordinator::new(consumer, workers, reported, supply, lookout, start_from, options.clone()).run(preparation)
@@ -408,8 +432,10 @@ struct Supply {
     /// By table, which several topics may share.
     paces: BTreeMap<TableName, Arc<Pace>>,
     outages: Arc<write::Outages>,
-    /// By topic: [`CommitNote::epoch`](crate::source::start::CommitNote::epoch).
-    epochs: BTreeMap<String, Arc<AtomicU16>>,
+    /// By topic: [`CommitNote::era`](crate::source::start::CommitNote::era).
+    eras: BTreeMap<String, Arc<AtomicU16>>,
+    /// With exactly-once: the pipeline whose progress the database keeps.
+    keeper: Option<Arc<str>>,
 }
 
 impl Supply {
@@ -421,21 +447,14 @@ impl Supply {
         let pace = self.paces.entry(program.layout.table.name.clone());
         let pace = Arc::clone(pace.or_insert_with(|| Arc::new(Pace::new(self.age))));
         let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
-        let lane = Lane::open(&self.runtime, session, &program.layout.table, Arc::clone(&pace), outages, tell);
-        let epoch = Arc::clone(self.epoch(&topic.name));
-        TopicIntake::new(
-            &topic.name,
-            RowDecoder::new(Arc::clone(program)),
-            &self.budget,
-            pace,
-            lane,
-            epoch,
-            evolver.clone(),
-        )
+        let (table, keeper) = (&program.layout.table, self.keeper.clone());
+        let lane = Lane::open(&self.runtime, session, table, Arc::clone(&pace), outages, keeper, tell);
+        let (decoder, era) = (RowDecoder::new(Arc::clone(program)), Arc::clone(self.era(&topic.name)));
+        TopicIntake::new(&topic.name, decoder, &self.budget, pace, lane, era, evolver.clone())
     }
 
-    /// The epoch that the topic's workers read.
-    fn epoch(&mut self, topic: &str) -> &Arc<AtomicU16> {
-        self.epochs.entry(topic.to_owned()).or_default()
+    /// The era that the topic's workers read.
+    fn era(&mut self, topic: &str) -> &Arc<AtomicU16> {
+        self.eras.entry(topic.to_owned()).or_default()
     }
 }

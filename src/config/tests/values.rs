@@ -297,7 +297,7 @@ fn templates() {
        ·                 ╰── here
      2 │ batch: { rows: "${env:WORDS}" }
        ╰────
-      help: it takes `at-least-once`
+      help: it takes `exactly-once` or `at-least-once`
 
     Error:
       × `batch.rows` takes a whole number such as `1000`, not a text

@@ -200,15 +200,15 @@ fn what_is_not_available_yet() {
     2 │ name: shop
       ╰────
     "#);
-    insta::assert_snapshot!(refused_with_rest("delivery: exactly-once\n"), @r#"
+    insta::assert_snapshot!(refused_with_rest("delivery: exactly-once\ntarget: { url: clickhouse://h/d }\n"), @r#"
      × `delivery: exactly-once` is not available yet in this version
       ╭─[rowfall.yaml:1:11]
     1 │ delivery: exactly-once
       ·           ──────┬─────
       ·                 ╰── not available yet
-    2 │ name: shop
+    2 │ target: { url: clickhouse://h/d }
       ╰────
-     help: write `at-least-once`
+     help: with ClickHouse records arrive at least once: leave `delivery` out
     "#);
     insta::assert_snapshot!(refused_with_rest("target: { url: mysql://h/d }\n"), @r#"
      × `mysql://` is not available yet in this version
