@@ -420,3 +420,14 @@ fn sqlite() -> Place {
     let url = format!("sqlite://{}", folder.path().join("rows.db").display());
     Place { url, ask: ask::<sqlx::SqliteConnection>, _folder: Some(folder) }
 }
+
+exactly_once_into!(postgres, super::postgres);
+
+/// A schema of its own.
+fn postgres() -> Place {
+    let server = rowfall_services::Postgres::running().unwrap_or_else(|error| panic!("{error}"));
+    let schema = support::unique("exactly_once");
+    ask::<sqlx::PgConnection>(&server.url(), &format!("CREATE SCHEMA {schema}")).expect("created");
+    let url = format!("{}?options=-c%20search_path%3D{schema}", server.url());
+    Place { url, ask: ask::<sqlx::PgConnection>, _folder: None }
+}
