@@ -420,3 +420,34 @@ fn sqlite() -> Place {
     let url = format!("sqlite://{}", folder.path().join("rows.db").display());
     Place { url, ask: ask::<sqlx::SqliteConnection>, _folder: Some(folder) }
 }
+
+/// While the database is away partitions come, and wait; the group does not notice.
+#[test]
+fn partitions_wait_for_the_database() {
+    let place = sqlite();
+    let course = Course::new(&place, "wait", &[""], "");
+    course.produce(0..1_000);
+    assert_eq!(course.until_end(), 1_000);
+    let processes = [0, 0].map(|config| course.start(config));
+    processes.iter().for_each(|process| wait_until_said(process, " partitions=2", 1));
+    let [first, second] = processes;
+    let before = first.said().matches(" assigned: ").count();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let lock = runtime.block_on(async {
+        let mut connection = sqlx::SqliteConnection::connect(&place.url).await.expect("it can be opened");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("nobody writes for long");
+        connection
+    });
+    end(second);
+    wait_until_said(&first, " assigned: ", before + 1);
+    course.produce(1_000..2_000);
+    wait_until_said(&first, "the database takes no rows; they wait until it does: ", 1);
+    std::thread::sleep(5 * SECOND);
+    assert_eq!(course.rows(), 1_000);
+    drop(lock);
+    course.wait_for(2_000);
+    let said = end(first);
+    assert!(said.contains(r#"tables="rowfall_offsets""#) && said.contains("the database takes rows again"), "{said}");
+    assert!(!said.contains("lost=true"), "it stayed in its group: {said}");
+    course.verdict(2_000);
+}
