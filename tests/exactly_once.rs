@@ -24,17 +24,20 @@ const PARTITIONS: u64 = 4;
 const RATE: u64 = 4_000;
 const SEED: u64 = 20_261_125;
 
+/// A row of integers.
+type Answer = Result<Vec<Option<i64>>, sqlx::Error>;
+
 /// Where rows go.
 struct Place {
     url: String,
     /// Asks the database there for integers, or has it do something and asks for none.
-    ask: fn(&str, &str) -> Result<Vec<Option<i64>>, sqlx::Error>,
+    ask: fn(&str, &str) -> Answer,
     /// What lives as long as this.
     _folder: Option<tempfile::TempDir>,
 }
 
 /// Runs one statement on a connection of its own; its first row's columns.
-fn ask<C>(url: &str, sql: &str) -> Result<Vec<Option<i64>>, sqlx::Error>
+fn ask<C>(url: &str, sql: &str) -> Answer
 where
     C: Connection,
     for<'c> &'c mut C: Executor<'c, Database = C::Database>,
@@ -105,7 +108,7 @@ impl<'p> Course<'p> {
         self.try_ask(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    fn try_ask(&self, sql: &str) -> Result<Vec<Option<i64>>, sqlx::Error> {
+    fn try_ask(&self, sql: &str) -> Answer {
         (self.place.ask)(&self.place.url, &sql.replace("{table}", &self.name))
     }
 
@@ -261,13 +264,7 @@ fn taken_over(place: &Place) {
     let process = course.start(0);
     course.wait_for_more(2_000);
     for time in 1..=3 {
-        // Of the first two, or all.
-        let of = if time == 3 {
-            ""
-        } else {
-            " AND topic LIKE '%' AND epoch = (SELECT max(epoch) FROM (SELECT epoch FROM rowfall_offsets WHERE pipeline = '{table}') AS e)"
-        };
-        course.ask(&format!("UPDATE rowfall_offsets SET epoch = epoch + 1 WHERE pipeline = '{{table}}'{of}"));
+        course.ask("UPDATE rowfall_offsets SET epoch = epoch + 1 WHERE pipeline = '{table}'");
         wait_until_said(&process, "taken over by another process in the database: ", time);
         course.wait_for_more(6_000);
     }

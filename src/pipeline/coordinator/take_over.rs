@@ -267,6 +267,17 @@ impl Coordinator {
         }
     }
 
+    /// Where the database decides where a partition goes on, that is where an operator has to say it.
+    pub(super) fn with_place_to_go_on(&self, owned: &Owned, why: Problem) -> Problem {
+        let (Some(pipeline), Some(Taken { partition, .. })) = (&self.supply.keeper, &owned.taken) else { return why };
+        let Partition { topic, partition } = partition;
+        let hint = format!(
+            "say where to go on, while rowfall is stopped: UPDATE rowfall_offsets SET next_offset = … \
+             WHERE pipeline = '{pipeline}' AND topic = '{topic}' AND partition = {partition}"
+        );
+        Problem { hint, ..why }
+    }
+
     /// Something of these partitions was written: nobody else has them.
     pub(super) fn keeps_its_own(&mut self, spans: &[Span]) {
         for span in spans {
