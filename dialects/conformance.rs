@@ -1,7 +1,14 @@
 //! Checks for any dialect. Each dialect's tests run them against a real database; whoever adds one starts here.
 //!
 //! They go through the two halves of a [`Connection`] as the pipeline does, read back through a [`Probe`], and compare
-//! texts that are written in this file, not computed by the dialect.
+//! texts that are written here, not computed by the dialect.
+
+mod alter;
+mod compete;
+mod keyed;
+mod ops;
+mod progress;
+mod sequences;
 
 use std::sync::Arc;
 
@@ -17,7 +24,9 @@ use crate::generic::days_from_civil;
 /// Reads tables back, which a [`Session`](crate::contract::Session) never does.
 #[async_trait]
 pub trait Probe: Send + Sync {
-    /// All rows of a table in the order of the first of `columns`, an integer. `None` is null; a value is a text:
+    /// All rows of a table in the order of the first of `columns`, an integer: those that its readers see, where rows are
+    /// kept [by versions](crate::contract::Upserts::Versions) and some of them stand for others. `None` is null; a value
+    /// is a text:
     ///
     /// | type | text |
     /// |---|---|
@@ -40,15 +49,19 @@ pub trait Probe: Send + Sync {
 /// On the first promise of the contract that is not kept, saying which.
 pub async fn run(connection: &Connection, schema: Option<&str>, probe: &dyn Probe) {
     let suite = Suite { connection, schema, probe };
-    suite.answers().await;
-    suite.reads_its_own_types();
-    suite.describes_what_it_created().await;
-    suite.keeps_every_value().await;
-    suite.writes_any_number_of_rows().await;
-    suite.leaves_absent_columns_to_the_database().await;
-    suite.takes_any_name().await;
-    suite.asks_for_a_new_description().await;
-    suite.refuses_a_view().await;
+    suite.inserts().await;
+    suite.changes_rows_by_key().await;
+    suite.keeps_progress().await;
+    suite.alters_tables().await;
+}
+
+/// Runs what two processes do at once, each with a connection of its own to the same database.
+///
+/// # Panics
+/// As [`run`].
+pub async fn compete(one: &Connection, other: &Connection, schema: Option<&str>, probe: &dyn Probe) {
+    let suite = |connection| Suite { connection, schema, probe };
+    compete::run(&suite(one), &suite(other)).await;
 }
 
 struct Suite<'a> {
@@ -58,6 +71,18 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
+    async fn inserts(&self) {
+        self.answers().await;
+        self.reads_its_own_types();
+        self.describes_what_it_created().await;
+        self.keeps_every_value().await;
+        self.writes_any_number_of_rows().await;
+        self.leaves_absent_columns_to_the_database().await;
+        self.takes_any_name().await;
+        self.asks_for_a_new_description().await;
+        self.refuses_a_view().await;
+    }
+
     async fn answers(&self) {
         let server = ok("server()", self.connection.session.server().await);
         assert!(server.chars().any(|c| c.is_ascii_digit()), "server() names no version: {server:?}");
@@ -474,7 +499,8 @@ fn same(logical: &LogicalType, read: Option<&str>, expected: Option<&str>) -> bo
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// What a row holds in a column, or is given for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Cell {
     Value(String),
     Null,

@@ -165,10 +165,11 @@ impl Session for SqliteSession {
         self.with_transaction(async |connection| {
             for statement in &ddl.statements {
                 let done = sqlx::query(&Statement::ddl(statement)).persistent(false).execute(&mut *connection).await;
-                match done {
+                if let Err(error) = done {
                     // ADD COLUMN knows no IF NOT EXISTS.
-                    Err(error) if statement.starts_with("ALTER TABLE ") && codes::is_there_already(&error) => {}
-                    done => drop(done.map_err(|error| self.error("running DDL in", error))?),
+                    if !(statement.starts_with("ALTER TABLE ") && codes::is_there_already(&error)) {
+                        return Err(self.error("running DDL in", error));
+                    }
                 }
             }
             Ok(Some(()))

@@ -1,3 +1,5 @@
+mod keyed;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,6 +134,7 @@ async fn keeps_the_contract_and_the_values_when_it_is_opened_again() {
     for schema in [None, Some("main")] {
         let connection = directory.connect().await;
         conformance::run(&connection, schema, &Reader(directory.file())).await;
+        conformance::compete(&connection, &directory.connect().await, schema, &Reader(directory.file())).await;
         let table = describe(&connection, "rowfall_conformance_types").await;
         let before = directory.read(&table).await;
         drop(connection);
