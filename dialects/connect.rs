@@ -1,5 +1,5 @@
 use crate::contract::{Connection, Error, Target};
-use crate::{clickhouse, sqlite};
+use crate::{clickhouse, postgres, sqlite};
 
 /// Connects to the database that the target's URL names. Makes no promise that the server answers:
 /// [`Session::server`](crate::contract::Session::server) does.
@@ -9,8 +9,9 @@ use crate::{clickhouse, sqlite};
 pub async fn connect(target: &Target) -> Result<Connection, Error> {
     match target.url.scheme() {
         "clickhouse" | "clickhouses" => clickhouse::connect(target),
+        "postgres" | "postgresql" => postgres::connect(target),
         "sqlite" => sqlite::connect(target).await,
         scheme => Err(Error::pause(format!("no dialect for `{scheme}://`"))
-            .with_hint("use clickhouse://, clickhouses:// (TLS) or sqlite://")),
+            .with_hint("use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://")),
     }
 }

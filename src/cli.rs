@@ -84,7 +84,7 @@ struct ConfigArguments {
     /// A topic, into the table of its name; may be repeated
     #[arg(long = "topic", value_name = "TOPIC")]
     topics: Vec<String>,
-    /// The target: clickhouse://user:password@host:8123/database, sqlite://file.db
+    /// The target: clickhouse://user:password@host:8123/database, postgres://user:password@host/database, sqlite://file.db
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// The consumer group

@@ -1,8 +1,10 @@
 //! Closed units into the database: one lane per worker and topic, written by a task of its own.
 
+mod adapt;
 mod outage;
 mod progress;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,11 +19,15 @@ use crate::batch::Unit;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
+use adapt::adapt;
 pub use outage::{Outages, Waiting};
 use progress::Moves;
 
 /// A write that takes longer is told of, like one that fails. It is not given up: that would write its rows twice.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How often a table may turn out to be another than it was described to be, before one write is given up.
+const REFRESHES: u32 = 3;
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -159,6 +165,7 @@ impl Writer {
             }
             None => {}
         }
+        let unit = unit.fold();
         let blocks: Vec<_> = unit.blocks.iter().filter(|block| block.rows > 0).collect();
         let written = match &self.moves {
             Some(moves) => self.write_together(&blocks, moves, &unit).await?,
@@ -231,15 +238,19 @@ impl Writer {
         aged: bool,
     ) -> Result<Receipt, Error> {
         let mut tries = Tries::default();
+        let mut blocks: Vec<Cow<'_, Block>> = blocks.iter().map(|block| Cow::Borrowed(*block)).collect();
         loop {
             self.pace.turn().await;
             let began = Instant::now();
-            let mut write = self.session.write(blocks, progress);
-            let result = loop {
-                if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
-                    break result;
+            let result = {
+                let blocks: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
+                let mut write = self.session.write(&blocks, progress);
+                loop {
+                    if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
+                        break result;
+                    }
+                    self.tell(&mut tries, &blocks, &silence(&blocks));
                 }
-                self.tell(&mut tries, blocks, &silence(blocks));
             };
             match result {
                 Ok(receipt) => {
@@ -247,7 +258,12 @@ impl Writer {
                     tries.waiting.into_iter().for_each(Waiting::written);
                     return Ok(receipt);
                 }
-                Err(error) => self.wait(&mut tries, blocks, error).await?,
+                Err(error) => {
+                    let now: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
+                    for (index, adapted) in self.wait(&mut tries, &now, error).await? {
+                        blocks[index] = Cow::Owned(adapted);
+                    }
+                }
             }
         }
     }
@@ -258,27 +274,28 @@ impl Writer {
         waiting.failed(error, self.pace.age());
     }
 
-    /// Waits until what failed may be tried again; an error when it may not.
-    async fn wait(&self, tries: &mut Tries, blocks: &[&Block], error: Error) -> Result<(), Error> {
+    /// Waits until what failed may be tried again, with other blocks where some are answered; an error when it may not.
+    async fn wait(&self, tries: &mut Tries, blocks: &[&Block], error: Error) -> Result<Vec<(usize, Block)>, Error> {
         match error.advice {
             Advice::Retry | Advice::Slow => {
                 let pause = self.pace.failed(error.advice, tries.failed);
                 tries.failed += 1;
                 self.tell(tries, blocks, &error);
                 tokio::time::sleep(pause).await;
-                Ok(())
+                Ok(Vec::new())
             }
-            Advice::Refresh if !tries.refreshed => {
-                tries.refreshed = true;
+            Advice::Refresh if tries.refreshed < REFRESHES => {
+                tries.refreshed += 1;
                 self.compare(blocks, error).await
             }
             _ => Err(error),
         }
     }
 
-    /// After the database said that a table is another: whether the blocks fit still.
-    async fn compare(&self, blocks: &[&Block], error: Error) -> Result<(), Error> {
-        for block in blocks {
+    /// After the database said that a table is another: whether the blocks fit still, or which ones do in their places.
+    async fn compare(&self, blocks: &[&Block], error: Error) -> Result<Vec<(usize, Block)>, Error> {
+        let mut adapted = Vec::new();
+        for (index, block) in blocks.iter().enumerate() {
             let table = &block.layout.table;
             let now = match self.session.describe(&table.name).await {
                 Ok(now) => now,
@@ -291,12 +308,16 @@ impl Writer {
                 );
             };
             let same = |c: &TableColumn| now.columns.contains(c);
-            if !block.layout.columns().all(same) {
+            if block.layout.columns().all(same) {
+                continue;
+            }
+            let Some(block) = adapt(block, now) else {
                 let hint = "the table was altered while it was written: start rowfall again to take it as it is now";
                 return Err(Error { advice: Advice::Pause, hint: Some(hint.to_owned()), ..error });
-            }
+            };
+            adapted.push((index, block));
         }
-        Ok(())
+        Ok(adapted)
     }
 }
 
@@ -304,7 +325,8 @@ impl Writer {
 #[derive(Default)]
 struct Tries {
     failed: u32,
-    refreshed: bool,
+    /// How often the table was looked at again.
+    refreshed: u32,
     waiting: Option<Waiting>,
 }
 

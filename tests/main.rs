@@ -23,3 +23,4 @@ mod tables;
 mod topics;
 mod types;
 mod until_end;
+mod upserts;

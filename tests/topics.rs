@@ -208,7 +208,7 @@ fn a_partition_that_appears_between_runs() {
     assert_eq!(until_end(&config).0, 0);
     let (offset, note) = committed(kafka, &name, &name, 0).expect("the start is committed");
     assert_eq!(offset, 50);
-    assert!(note.starts_with("topic=") && note.ends_with(" partitions=2"), "{note}");
+    assert!(note.starts_with("topic=") && note.ends_with(" partitions=2 count=2"), "{note}");
     add_partitions(kafka, &name, 3);
     std::thread::sleep(SECOND);
     produce_to(kafka, &name, 2, 0..10);

@@ -1,5 +1,7 @@
 //! From the raw configuration to the checked one: what must be there, what fits together, what rowfall keeps to itself.
 
+mod mode;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,14 +11,14 @@ use url::Url;
 use super::error::{Place, Problem};
 use super::not_yet;
 use super::raw::{
-    self, Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget, RawTopic, RawUnit,
-    RawUnknownFields,
+    self, Evolve as RawEvolve, Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget,
+    RawTopic, RawUnit, RawUnknownFields,
 };
 use super::routes::{Routes, Rule, Topics};
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, Delivery, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route, Settings,
-    Unit, UnknownFields,
+    BatchLimits, ColumnSettings, Delivery, Evolve, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route,
+    Settings, Unit, UnknownFields,
 };
 use super::tree::{Node, dotted};
 use super::typed::listed;
@@ -42,7 +44,7 @@ const PROPERTY_VALUES: [(&str, &[&str]); 2] = [
 ];
 
 /// Schemes that have a dialect.
-const SCHEMES: [&str; 3] = ["clickhouse", "clickhouses", "sqlite"];
+const SCHEMES: [&str; 5] = ["clickhouse", "clickhouses", "postgres", "postgresql", "sqlite"];
 
 /// A column of texts holds less than 4 GiB, and a single record may come on top of the limit.
 const MAX_BATCH_BYTES: usize = 1 << 30;
@@ -178,7 +180,7 @@ impl Checker<'_> {
         match target.url.scheme() {
             scheme if not_yet::SCHEMES.contains(&scheme) => {
                 let problem = not_yet::problem(&format!("{scheme}://"))
-                    .help("use clickhouse://, clickhouses:// (TLS) or sqlite://");
+                    .help("use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://");
                 self.problems.push(problem.at(self.tree.place(&path)));
             }
             scheme if !SCHEMES.contains(&scheme) => {
@@ -285,14 +287,28 @@ impl Checker<'_> {
             let path = ["topics", topic.as_str(), "table"];
             self.refuse(&path, format!("`{}` is no table's name", dotted(&path)), "write `name` or `schema.name`");
         }
+        let mode = self.mode(&topic, &raw);
+        let evolve = match raw.evolve {
+            RawEvolve::None => Evolve::None,
+            RawEvolve::Add => Evolve::Add,
+            RawEvolve::Widen => Evolve::Widen,
+        };
         let unknown_fields = match raw.unknown_fields {
-            RawUnknownFields::Error => UnknownFields::Error,
-            RawUnknownFields::Ignore => UnknownFields::Ignore,
-            RawUnknownFields::Column(name) => {
+            None if evolve == Evolve::None => UnknownFields::Error,
+            None => UnknownFields::Add,
+            Some(RawUnknownFields::Error) => UnknownFields::Error,
+            Some(RawUnknownFields::Ignore) => UnknownFields::Ignore,
+            Some(RawUnknownFields::Add) => {
+                if evolve == Evolve::None {
+                    let path = ["topics", topic.as_str(), "unknown_fields"];
+                    let message = format!("`{}: add` needs `evolve: add`", dotted(&path));
+                    self.refuse(&path, message, "set `evolve: add` for the topic");
+                }
+                UnknownFields::Add
+            }
+            Some(RawUnknownFields::Column(name)) => {
                 let path = ["topics", topic.as_str(), "unknown_fields"];
-                if not_yet::value(&path.map(str::to_owned), &name) {
-                    self.problems.push(not_yet::problem(&format!("unknown_fields: {name}")).at(self.tree.place(&path)));
-                } else if name.trim().is_empty() {
+                if name.trim().is_empty() {
                     self.refuse(
                         &path,
                         format!("`{}` is empty", dotted(&path)),
@@ -323,7 +339,20 @@ impl Checker<'_> {
             cluster: raw.clickhouse.cluster,
         };
         let key = topic.clone();
-        Route { key, topic, table, create: raw.create, unknown_fields, null, nested, flatten, columns, storage }
+        Route {
+            key,
+            topic,
+            table,
+            mode,
+            create: raw.create,
+            evolve,
+            unknown_fields,
+            null,
+            nested,
+            flatten,
+            columns,
+            storage,
+        }
     }
 
     fn flatten(&mut self, topic: &str, RawFlatten { separator, depth }: RawFlatten) -> Flatten {

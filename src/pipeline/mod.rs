@@ -25,15 +25,16 @@ mod lookout;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{Advice, Connection, Error, Intent, Resumed, Session, TableName, TableSchema};
 
 use crate::budget::Budget;
-use crate::config::{Delivery, Route, Rule, Settings};
-use crate::decode::{Decoder, Program};
+use crate::config::{Delivery, Mode, Route, Rule, Settings};
+use crate::decode::{RowDecoder, RowProgram};
+use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
@@ -101,7 +102,9 @@ pub struct Prepared {
     /// Whether it is not read for now.
     pub paused: bool,
     /// What fills the table.
-    pub program: Arc<Program>,
+    pub program: Arc<RowProgram>,
+    /// What alters the table, where the route allows it.
+    pub evolver: Option<Arc<Evolver>>,
 }
 
 /// What was prepared before the first row.
@@ -242,17 +245,25 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
     let rule = settings.routes.rule(&topic.name).expect("a route takes it");
     let route = settings.routes.of(&topic.name).expect("a route takes it");
     let mut is_empty = false;
-    let sample = || {
-        let values = tokio::task::block_in_place(|| topics::sample(&settings.kafka, &topic, SAMPLE))?;
-        is_empty = values.is_empty();
-        Ok(values)
+    let sampled = || {
+        let sample = sample(settings, &topic)?;
+        is_empty = sample.values.is_empty();
+        Ok(sample)
     };
-    let table = reconcile::look(connection, &route, sample).await;
+    let table = reconcile::look(connection, &route, sampled).await;
     let table = table.map_err(|problem| match is_empty && rule.is_pattern() {
         true => Unready::Empty,
         false => Unready::Problem(problem),
     });
     Found { paused: rule.paused, route, topic, table }
+}
+
+/// The first records of a topic.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn sample(settings: &Settings, topic: &TopicInfo) -> Result<topics::Sample, Problem> {
+    tokio::task::block_in_place(|| topics::sample(&settings.kafka, topic, SAMPLE))
 }
 
 /// Everything before the first row: creates what is missing, compiles what fills it.
@@ -299,11 +310,12 @@ async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unrea
     let Found { route, topic, paused, table } = found;
     let schema = reconcile::settle(connection, &route, table?).await.map_err(Unready::Problem)?;
     let program = ready(connection, &route, &schema).await.map_err(Unready::Problem)?;
-    Ok(Prepared { topic, paused, program })
+    let evolver = Evolver::new(connection, &route, &tokio::runtime::Handle::current()).map(Arc::new);
+    Ok(Prepared { topic, paused, program, evolver })
 }
 
 /// The program that fills the table, if nothing keeps this user from running it.
-async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<Program>, Problem> {
+async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<RowProgram>, Problem> {
     let program = reconcile::compile(route, schema)?;
     first(problems(connection, intent(route, schema)).await?)?;
     Ok(program)
@@ -315,7 +327,7 @@ fn first(problems: Vec<Problem>) -> Result<(), Problem> {
 
 /// What the route will do with its table.
 pub fn intent<'a>(route: &'a Route, table: &'a TableSchema) -> Intent<'a> {
-    Intent::Write { table, keyed: false, cluster: route.storage.cluster.as_deref() }
+    Intent::Write { table, keyed: route.mode != Mode::Insert, cluster: route.storage.cluster.as_deref() }
 }
 
 /// What would keep this user from doing it.
@@ -394,7 +406,8 @@ pub fn run(
     }
     let session = Arc::clone(&connection.session);
     let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
-    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages, keeper };
+    let eras = BTreeMap::new();
+    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages, eras, keeper };
     let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
     let start_from = settings.kafka.start_from;
     Coordinator::new(consumer, workers, reported, supply, lookout, start_from, options.clone()).run(preparation)
@@ -419,6 +432,8 @@ struct Supply {
     /// By table, which several topics may share.
     paces: BTreeMap<TableName, Arc<Pace>>,
     outages: Arc<write::Outages>,
+    /// By topic: [`CommitNote::era`](crate::source::start::CommitNote::era).
+    eras: BTreeMap<String, Arc<AtomicU16>>,
     /// With exactly-once: the pipeline whose progress the database keeps.
     keeper: Option<Arc<str>>,
 }
@@ -426,7 +441,7 @@ struct Supply {
 impl Supply {
     /// A worker's part of this topic: decoder, units, lane.
     fn intake(&mut self, prepared: &Prepared) -> TopicIntake {
-        let Prepared { topic, program, .. } = prepared;
+        let Prepared { topic, program, evolver, .. } = prepared;
         let tell = self.reports.clone();
         let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
         let pace = self.paces.entry(program.layout.table.name.clone());
@@ -434,6 +449,12 @@ impl Supply {
         let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
         let (table, keeper) = (&program.layout.table, self.keeper.clone());
         let lane = Lane::open(&self.runtime, session, table, Arc::clone(&pace), outages, keeper, tell);
-        TopicIntake::new(&topic.name, Decoder::new(Arc::clone(program)), &self.budget, pace, lane)
+        let (decoder, era) = (RowDecoder::new(Arc::clone(program)), Arc::clone(self.era(&topic.name)));
+        TopicIntake::new(&topic.name, decoder, &self.budget, pace, lane, era, evolver.clone())
+    }
+
+    /// The era that the topic's workers read.
+    fn era(&mut self, topic: &str) -> &Arc<AtomicU16> {
+        self.eras.entry(topic.to_owned()).or_default()
     }
 }

@@ -7,6 +7,9 @@ pub(crate) const KAFKA_SCALA: &str = "2.13";
 pub(crate) const LOG4J_SLF4J: &str = "2.24.3";
 /// The real server's code, packaged as a Python module.
 pub(crate) const CHDB_CORE: &str = "26.9.0";
+pub(crate) const POSTGRES: &str = "18.4";
+/// The package of its programs.
+pub(crate) const POSTGRES_BINARIES: &str = "18.4.0";
 pub(crate) const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
 /// The Python clients that a consumer written by hand would use, with all that they need: name and version.
 pub(crate) const PYTHON_CLIENTS: &[(&str, &str)] = &[

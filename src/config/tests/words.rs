@@ -176,7 +176,7 @@ fn wrong_words() {
        ·                             ╰── here
      2 │ name: shop
        ╰────
-      help: it takes `insert`
+      help: it takes `insert` or `upsert`
 
     Error:
       × `topics.orders.value` takes `json`, not a map
@@ -210,15 +210,15 @@ fn what_is_not_available_yet() {
       ╰────
      help: with ClickHouse records arrive at least once: leave `delivery` out
     "#);
-    insta::assert_snapshot!(refused_with_rest("target: { url: postgres://h/d }\n"), @r#"
-     × `postgres://` is not available yet in this version
+    insta::assert_snapshot!(refused_with_rest("target: { url: mysql://h/d }\n"), @r#"
+     × `mysql://` is not available yet in this version
       ╭─[rowfall.yaml:1:16]
-    1 │ target: { url: postgres://h/d }
-      ·                ───────┬──────
-      ·                       ╰── not available yet
+    1 │ target: { url: mysql://h/d }
+      ·                ─────┬─────
+      ·                     ╰── not available yet
     2 │ name: shop
       ╰────
-     help: use clickhouse://, clickhouses:// (TLS) or sqlite://
+     help: use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://
     "#);
     insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    table: o_${header:x}\n"), @"
      × `${header:x}` is not available yet in this version

@@ -116,7 +116,7 @@ impl Coordinator {
     }
 
     /// What the group has committed, of all partitions of these topics, and which topics they are now.
-    fn before(&self, partitions: &[TopicPartition]) -> Result<Before, Problem> {
+    fn before(&mut self, partitions: &[TopicPartition]) -> Result<Before, Problem> {
         let topics: BTreeSet<_> = partitions.iter().map(|p| Arc::clone(&p.topic)).collect();
         let names: Vec<_> = topics.iter().map(|topic| &**topic).collect();
         let described = self.patiently(|consumer| consumer.describe(&names))?;
@@ -132,13 +132,16 @@ impl Coordinator {
             let note = match (&known.topic, now) {
                 // Created again since this process looked at it: all of it has appeared.
                 (Some(then), Some(now)) if *then != now => {
-                    CommitNote { topic: Some(now), partitions: Some(0), epoch: None }
+                    CommitNote { topic: Some(now), partitions: Some(0), epoch: None, ..known }
                 }
                 (None, now @ Some(_)) => CommitNote { topic: now, ..known },
                 _ => known,
             };
+            let count = described.get(&*topic).and_then(|t| i32::try_from(t.partitions.len()).ok());
+            let note = CommitNote { count: count.or(note.count), ..note };
             let of_topic = committed.iter().filter(|(p, _)| p.topic == topic).map(|(_, committed)| committed);
             let note = start::note(note, of_topic);
+            self.supply.era(&topic).fetch_max(note.era, Ordering::Relaxed);
             notes.insert(topic, note);
         }
         Ok(Before { committed, notes })

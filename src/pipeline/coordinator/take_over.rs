@@ -66,7 +66,7 @@ impl Holding {
         let Some(next) = next else { return self.committed.clone() };
         // The pipeline ran without exactly-once since, and the group alone knows how far it came.
         let by_group_alone = |committed: &&Committed| {
-            let CommitNote { topic, partitions, epoch } = &committed.note;
+            let CommitNote { topic, partitions, epoch, .. } = &committed.note;
             partitions.is_some() && epoch.is_none() && *topic == self.note.topic && committed.offset.0 > next
         };
         let beyond = self.committed.as_ref().filter(by_group_alone).cloned();
