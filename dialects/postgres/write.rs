@@ -35,7 +35,8 @@ const WAITING: &str = "pg_temp.rowfall_given";
 pub(super) async fn write(connection: &mut PgConnection, source: &Source<'_>, few: usize) -> Result<Receipt, Error> {
     let layout = &*source.block.layout;
     let plan = Plan::new(source.block);
-    let mut writer = Writer { connection, source, doing: format!("writing table `{}`", layout.table.name), few, bytes: 0 };
+    let mut writer =
+        Writer { connection, source, doing: format!("writing table `{}`", layout.table.name), few, bytes: 0 };
     if !plan.deletes.is_empty() {
         let given = layout.key.to_vec();
         writer.change(&plan.deletes, &given, &|from| delete(source, from)).await?;

@@ -9,8 +9,8 @@ use super::*;
 use crate::batch::Units;
 use crate::budget::Budget;
 use crate::config::Route;
-use crate::decode::{Decoder, Program};
-use crate::source::position::{Offset, Period, Taken, TopicPartition};
+use crate::decode::{Record, RowDecoder, RowProgram};
+use crate::source::position::{Period, Taken, TopicPartition};
 
 fn table() -> Arc<TableSchema> {
     let column = TableColumn {
@@ -167,7 +167,7 @@ impl Session for Ledger {
 
 /// Units of partitions that are in the ledger, in the epoch 1 and at their beginnings.
 struct Maker {
-    decoder: Decoder,
+    decoder: RowDecoder,
     units: Units,
     owned: Vec<Arc<Owned>>,
 }
@@ -175,7 +175,7 @@ struct Maker {
 impl Maker {
     fn new(ledger: &Ledger, partitions: i32) -> Self {
         let route = Route::new("t", TableName { schema: None, name: "numbers".into() });
-        let program = Arc::new(Program::compile(&table(), &route).expect("it fits"));
+        let program = Arc::new(RowProgram::compile(&table(), &route, None).expect("it fits"));
         let units = Units::new(Arc::clone(&program.layout), Budget::new(1 << 20));
         let owned = |number| {
             let partition = Partition { topic: "t@id".into(), partition: number };
@@ -184,7 +184,7 @@ impl Maker {
             let partition = TopicPartition { topic: "t".into(), partition: number };
             Arc::new(Owned { partition, period: Period(1), taken })
         };
-        Self { decoder: Decoder::new(program), units, owned: (0..partitions).map(owned).collect() }
+        Self { decoder: RowDecoder::new(program), units, owned: (0..partitions).map(owned).collect() }
     }
 
     /// A unit of these records: partition, and number, which is the offset, too.
@@ -192,10 +192,18 @@ impl Maker {
         let mut open = self.units.open();
         for (partition, number) in records {
             let value = format!(r#"{{"n":{number}}}"#);
-            let pushed = open.push(&mut self.decoder, &self.owned[*partition], Offset(*number), value.as_bytes());
-            pushed.unwrap_or_else(|_| panic!("{value} fits"));
+            let owned = &self.owned[*partition];
+            let record = Record {
+                key: None,
+                value: Some(value.as_bytes()),
+                topic: "t",
+                partition: owned.partition.partition,
+                offset: *number,
+                era: 0,
+            };
+            open.push(&mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
         }
-        open.close(false)
+        open.close(false, None)
     }
 }
 
