@@ -24,17 +24,20 @@ const PARTITIONS: u64 = 4;
 const RATE: u64 = 4_000;
 const SEED: u64 = 20_261_125;
 
+/// A row of integers.
+type Answer = Result<Vec<Option<i64>>, sqlx::Error>;
+
 /// Where rows go.
 struct Place {
     url: String,
     /// Asks the database there for integers, or has it do something and asks for none.
-    ask: fn(&str, &str) -> Result<Vec<Option<i64>>, sqlx::Error>,
+    ask: fn(&str, &str) -> Answer,
     /// What lives as long as this.
     _folder: Option<tempfile::TempDir>,
 }
 
 /// Runs one statement on a connection of its own; its first row's columns.
-fn ask<C>(url: &str, sql: &str) -> Result<Vec<Option<i64>>, sqlx::Error>
+fn ask<C>(url: &str, sql: &str) -> Answer
 where
     C: Connection,
     for<'c> &'c mut C: Executor<'c, Database = C::Database>,
@@ -105,7 +108,7 @@ impl<'p> Course<'p> {
         self.try_ask(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    fn try_ask(&self, sql: &str) -> Result<Vec<Option<i64>>, sqlx::Error> {
+    fn try_ask(&self, sql: &str) -> Answer {
         (self.place.ask)(&self.place.url, &sql.replace("{table}", &self.name))
     }
 
@@ -261,13 +264,7 @@ fn taken_over(place: &Place) {
     let process = course.start(0);
     course.wait_for_more(2_000);
     for time in 1..=3 {
-        // Of the first two, or all.
-        let of = if time == 3 {
-            ""
-        } else {
-            " AND topic LIKE '%' AND epoch = (SELECT max(epoch) FROM (SELECT epoch FROM rowfall_offsets WHERE pipeline = '{table}') AS e)"
-        };
-        course.ask(&format!("UPDATE rowfall_offsets SET epoch = epoch + 1 WHERE pipeline = '{{table}}'{of}"));
+        course.ask("UPDATE rowfall_offsets SET epoch = epoch + 1 WHERE pipeline = '{table}'");
         wait_until_said(&process, "taken over by another process in the database: ", time);
         course.wait_for_more(6_000);
     }
@@ -430,4 +427,35 @@ fn postgres() -> Place {
     ask::<sqlx::PgConnection>(&server.url(), &format!("CREATE SCHEMA {schema}")).expect("created");
     let url = format!("{}?options=-c%20search_path%3D{schema}", server.url());
     Place { url, ask: ask::<sqlx::PgConnection>, _folder: None }
+}
+
+/// While the database is away partitions come, and wait; the group does not notice.
+#[test]
+fn partitions_wait_for_the_database() {
+    let place = sqlite();
+    let course = Course::new(&place, "wait", &[""], "");
+    course.produce(0..1_000);
+    assert_eq!(course.until_end(), 1_000);
+    let processes = [0, 0].map(|config| course.start(config));
+    processes.iter().for_each(|process| wait_until_said(process, " partitions=2", 1));
+    let [first, second] = processes;
+    let before = first.said().matches(" assigned: ").count();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let lock = runtime.block_on(async {
+        let mut connection = sqlx::SqliteConnection::connect(&place.url).await.expect("it can be opened");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("nobody writes for long");
+        connection
+    });
+    end(second);
+    wait_until_said(&first, " assigned: ", before + 1);
+    course.produce(1_000..2_000);
+    wait_until_said(&first, "the database takes no rows; they wait until it does: ", 1);
+    std::thread::sleep(5 * SECOND);
+    assert_eq!(course.rows(), 1_000);
+    drop(lock);
+    course.wait_for(2_000);
+    let said = end(first);
+    assert!(said.contains(r#"tables="rowfall_offsets""#) && said.contains("the database takes rows again"), "{said}");
+    assert!(!said.contains("lost=true"), "it stayed in its group: {said}");
+    course.verdict(2_000);
 }

@@ -139,7 +139,7 @@ impl Ddl {
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
-    /// The topic.
+    /// The topic as the pipeline calls it: ASCII, at most 272 characters.
     pub topic: String,
     /// Its number.
     pub partition: i32,

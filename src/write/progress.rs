@@ -35,6 +35,7 @@ impl Moves {
             .collect();
         // In one order for all, so that two transactions never wait for each other.
         moves.sort_unstable_by(|a, b| a.partition.cmp(&b.partition));
+        debug_assert!(moves.windows(2).all(|two| two[0].partition != two[1].partition), "of one period each");
         Progress { pipeline: self.pipeline.to_string(), moves }
     }
 

@@ -9,8 +9,8 @@ use super::*;
 use crate::batch::Units;
 use crate::budget::Budget;
 use crate::config::Route;
-use crate::decode::{Decoder, Program};
-use crate::source::position::{Offset, Period, Taken, TopicPartition};
+use crate::decode::{Record, RowDecoder, RowProgram};
+use crate::source::position::{Period, Taken, TopicPartition};
 
 fn table() -> Arc<TableSchema> {
     let column = TableColumn {
@@ -111,7 +111,9 @@ enum Fault {
 /// A database that keeps rows and progress together.
 #[derive(Default)]
 struct Ledger {
-    kept: Mutex<(Vec<i64>, BTreeMap<Partition, (i64, Option<i64>)>)>,
+    rows: Mutex<Vec<i64>>,
+    /// Epochs and next offsets.
+    places: Mutex<BTreeMap<Partition, (i64, Option<i64>)>>,
     /// What happens to the next writes.
     faults: Mutex<Vec<Fault>>,
 }
@@ -144,14 +146,14 @@ impl Session for Ledger {
         if let Some(Fault::Lost) = fault {
             return Err(Error::new(Advice::Retry, "away"));
         }
-        let (rows, places) = &mut *self.kept.lock().unwrap();
+        let mut places = self.places.lock().unwrap();
         let written = blocks.iter().flat_map(|block| numbers(block)).collect::<Vec<_>>();
         let receipt = Receipt { rows: written.len(), bytes: 1 };
         let at = |to: bool| {
             progress.moves.iter().all(|m| places[&m.partition] == (m.epoch, if to { Some(m.to) } else { m.from }))
         };
         if at(false) {
-            rows.extend(written);
+            self.rows.lock().unwrap().extend(written);
             places.extend(progress.moves.iter().map(|m| (m.partition.clone(), (m.epoch, Some(m.to)))));
         } else if !at(true) {
             return Err(Error::new(Advice::Fenced, "moved by another"));
@@ -165,7 +167,7 @@ impl Session for Ledger {
 
 /// Units of partitions that are in the ledger, in the epoch 1 and at their beginnings.
 struct Maker {
-    decoder: Decoder,
+    decoder: RowDecoder,
     units: Units,
     owned: Vec<Arc<Owned>>,
 }
@@ -173,16 +175,16 @@ struct Maker {
 impl Maker {
     fn new(ledger: &Ledger, partitions: i32) -> Self {
         let route = Route::new("t", TableName { schema: None, name: "numbers".into() });
-        let program = Arc::new(Program::compile(&table(), &route).expect("it fits"));
+        let program = Arc::new(RowProgram::compile(&table(), &route, None).expect("it fits"));
         let units = Units::new(Arc::clone(&program.layout), Budget::new(1 << 20));
         let owned = |number| {
             let partition = Partition { topic: "t@id".into(), partition: number };
-            ledger.kept.lock().unwrap().1.insert(partition.clone(), (1, None));
+            ledger.places.lock().unwrap().insert(partition.clone(), (1, None));
             let taken = Some(Taken { partition, epoch: 1, next: None });
             let partition = TopicPartition { topic: "t".into(), partition: number };
             Arc::new(Owned { partition, period: Period(1), taken })
         };
-        Self { decoder: Decoder::new(program), units, owned: (0..partitions).map(owned).collect() }
+        Self { decoder: RowDecoder::new(program), units, owned: (0..partitions).map(owned).collect() }
     }
 
     /// A unit of these records: partition, and number, which is the offset, too.
@@ -190,10 +192,18 @@ impl Maker {
         let mut open = self.units.open();
         for (partition, number) in records {
             let value = format!(r#"{{"n":{number}}}"#);
-            let pushed = open.push(&mut self.decoder, &self.owned[*partition], Offset(*number), value.as_bytes());
-            pushed.unwrap_or_else(|_| panic!("{value} fits"));
+            let owned = &self.owned[*partition];
+            let record = Record {
+                key: None,
+                value: Some(value.as_bytes()),
+                topic: "t",
+                partition: owned.partition.partition,
+                offset: *number,
+                era: 0,
+            };
+            open.push(&mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
         }
-        open.close(false)
+        open.close(false, None)
     }
 }
 
@@ -212,8 +222,8 @@ async fn a_unit_is_written_once_whether_it_or_its_answer_is_lost() {
         assert_eq!(rows, records.len());
     }
     assert!(ledger.faults.lock().unwrap().is_empty(), "all of them happened");
-    let (rows, places) = &*ledger.kept.lock().unwrap();
-    assert_eq!(*rows, [1, 11, 2, 12, 17, 3, 4, 18]);
+    assert_eq!(*ledger.rows.lock().unwrap(), [1, 11, 2, 12, 17, 3, 4, 18]);
+    let places = ledger.places.lock().unwrap();
     assert_eq!(places.values().copied().collect::<Vec<_>>(), [(1, Some(5)), (1, Some(19))]);
 }
 
@@ -229,21 +239,21 @@ async fn nothing_behind_a_fenced_unit_is_written_and_all_else_is() {
     };
     assert_eq!(finish(maker.unit(&[(0, 1), (1, 2), (2, 3)])).await, "written");
     // Another process takes the second.
-    ledger.kept.lock().unwrap().1.get_mut(&Partition { topic: "t@id".into(), partition: 1 }).unwrap().0 = 2;
+    ledger.places.lock().unwrap().get_mut(&Partition { topic: "t@id".into(), partition: 1 }).unwrap().0 = 2;
     assert_eq!(finish(maker.unit(&[(2, 4)])).await, "written");
     assert_eq!(finish(maker.unit(&[(0, 5), (1, 6)])).await, "fenced");
     assert_eq!(finish(maker.unit(&[(0, 7)])).await, "fenced", "5 is missing before it");
     assert_eq!(finish(maker.unit(&[(2, 8)])).await, "written");
-    assert_eq!(ledger.kept.lock().unwrap().0, [1, 2, 3, 4, 8]);
+    assert_eq!(*ledger.rows.lock().unwrap(), [1, 2, 3, 4, 8]);
     // Taken over again, they are read again.
     for (partition, next) in [(0, 2), (1, 3)] {
         let known_as = Partition { topic: "t@id".into(), partition };
-        ledger.kept.lock().unwrap().1.get_mut(&known_as).unwrap().0 = 3;
+        ledger.places.lock().unwrap().get_mut(&known_as).unwrap().0 = 3;
         let index = usize::try_from(partition).unwrap();
         let taken = Some(Taken { partition: known_as, epoch: 3, next: Some(next) });
         let partition = maker.owned[index].partition.clone();
         maker.owned[index] = Arc::new(Owned { partition, period: Period(2), taken });
     }
     assert_eq!(finish(maker.unit(&[(0, 5), (1, 6), (0, 7)])).await, "written");
-    assert_eq!(ledger.kept.lock().unwrap().0, [1, 2, 3, 4, 8, 5, 6, 7]);
+    assert_eq!(*ledger.rows.lock().unwrap(), [1, 2, 3, 4, 8, 5, 6, 7]);
 }

@@ -206,7 +206,10 @@ impl Coordinator {
             while let Ok(report) = self.reports.try_recv() {
                 self.heed(report);
             }
-            self.take_over()?;
+            match self.take_over() {
+                Err(_) if self.options.stop.load(Ordering::Relaxed) => break,
+                result => result?,
+            }
             self.heed_lookout()?;
             if self.committed_at.elapsed() >= COMMIT_EVERY {
                 self.committed_at = Instant::now();

@@ -4,6 +4,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -229,7 +230,7 @@ impl Coordinator {
     pub(super) fn take_over_again(&mut self, spans: &[Span], why: &Problem) {
         let ours = |span: &&Span| {
             let holding = self.holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
-            holding.is_some_and(|h| !matches!(h.state, State::TakenOver | State::Gone))
+            holding.is_some_and(|h| h.state != State::Gone)
         };
         let fenced: Vec<_> = spans.iter().filter(ours).map(|span| Arc::clone(&span.owned)).collect();
         if fenced.is_empty() {
@@ -254,17 +255,31 @@ impl Coordinator {
         for owned in fenced {
             self.watermarks.release(&owned.partition);
             self.lost.retain(|lost| lost.owned != owned);
+            // A new period: whatever is still told of the one before is thrown away.
+            let again = self.own(&owned.partition, None);
             let holding = self.holdings.get_mut(&owned.partition).expect("it is ours");
-            holding.state = State::TakenOver;
+            (holding.owned, holding.state) = (Arc::clone(&again), State::TakenOver);
             let pause = TAKE_BACK.saturating_mul(1 << holding.fenced.min(8)).min(LONGEST_TAKE_BACK);
             holding.fenced += 1;
-            if self.finishing && self.options.until_end {
+            // Nobody comes back to it in this run, which was to read it to its end.
+            if self.finishing && self.options.until_end && !self.options.stop.load(Ordering::Relaxed) {
                 let what = format!("{}: another process has taken it over", owned.partition);
                 let problem = Problem::new(what, "see that it is read to its end there, or start again");
                 self.stopped.insert(owned.partition.clone(), Stop { at: NOWHERE, topic: None, problem });
             }
-            self.taking.wait(owned, pause);
+            self.taking.wait(again, pause);
         }
+    }
+
+    /// Where the database decides where a partition goes on, that is where an operator has to say it.
+    pub(super) fn with_place_to_go_on(&self, owned: &Owned, why: Problem) -> Problem {
+        let (Some(pipeline), Some(Taken { partition, .. })) = (&self.supply.keeper, &owned.taken) else { return why };
+        let Partition { topic, partition } = partition;
+        let hint = format!(
+            "say where to go on, while rowfall is stopped: UPDATE rowfall_offsets SET next_offset = … \
+             WHERE pipeline = '{pipeline}' AND topic = '{topic}' AND partition = {partition}"
+        );
+        Problem { hint, ..why }
     }
 
     /// Something of these partitions was written: nobody else has them.

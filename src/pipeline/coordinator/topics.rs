@@ -69,6 +69,7 @@ impl Coordinator {
                     Ok(end) if lost.at > end => beyond_the_end(end),
                     _ => lost.why,
                 };
+                let why = self.with_place_to_go_on(&lost.owned, why);
                 let place = format!("{partition} offset {}", lost.at);
                 self.stop(&lost.owned, lost.at, why.within(&place));
             }
