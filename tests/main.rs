@@ -11,6 +11,7 @@ mod clickhouse_docs;
 mod clusters;
 mod configurations;
 mod conformance;
+mod databases;
 mod edges;
 mod exactly_once;
 mod faults;

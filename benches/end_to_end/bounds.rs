@@ -51,7 +51,7 @@ const RECORDS_IN_MANY: u32 = 1_000_000;
 
 /// Prints the table; whether the marks are kept, if they are asked for.
 pub(crate) fn run(arguments: &Arguments, services: &Services) -> Result<bool, String> {
-    let Services { kafka, clickhouse } = services;
+    let Services { kafka, clickhouse, .. } = services;
     let machine = crate::table::machine(services);
     let stage = Stage::new(kafka, clickhouse, Topic::filled(kafka, arguments.records, PARTITIONS));
     let parts = stage.with_expected_rows(|table| Parts::of(clickhouse, table, arguments.records));
