@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use rowfall_dialects::contract::{Block, Column, Layout};
+use rowfall_dialects::contract::{Block, Column, Layout, Op};
 
 use crate::budget::{Budget, Permit};
-use crate::decode::{BadRecord, Decoder};
+use crate::decode::{BadRecord, Folding, Record, RowDecoder};
+use crate::fold::fold;
 use crate::source::position::{Offset, Owned, Span};
 
 /// What one worker has read of one topic: blocks for 1..n tables, all cut at the same offsets.
@@ -19,6 +20,8 @@ pub struct Unit {
     pub spans: Vec<Span>,
     /// Whether its age closed it: a larger one would have been possible.
     pub aged: bool,
+    /// How rows of one key become one, before they are written.
+    pub folding: Option<Folding>,
     /// Held until the unit's columns are given back or dropped.
     permit: Permit,
     home: Sender<Spare>,
@@ -31,6 +34,17 @@ impl Unit {
         let columns = self.blocks.into_iter().next().map_or_else(Vec::new, |block| block.columns);
         // A worker that has ended needs no columns.
         let _ = self.home.send(Spare { columns, permit: self.permit });
+    }
+
+    /// Makes rows of one key one, where rows have keys. The columns that were filled go back at once; memory for both
+    /// is needed for that moment only, and for no longer than one unit's.
+    #[must_use]
+    pub fn fold(mut self) -> Self {
+        let Some(folding) = self.folding.take() else { return self };
+        for block in &mut self.blocks {
+            *block = fold(block, folding);
+        }
+        self
     }
 
     /// Rows of all blocks.
@@ -77,6 +91,7 @@ impl Units {
         OpenUnit {
             layout: Arc::clone(&self.layout),
             columns,
+            ops: Vec::new(),
             rows: 0,
             value_bytes: 0,
             spans: Vec::new(),
@@ -98,6 +113,8 @@ impl Units {
 pub struct OpenUnit {
     layout: Arc<Layout>,
     columns: Vec<Column>,
+    /// What each row does, where rows have keys.
+    ops: Vec<Op>,
     rows: usize,
     /// Bytes of the records' values.
     value_bytes: usize,
@@ -115,16 +132,12 @@ impl OpenUnit {
     /// # Errors
     /// When the record is bad; the unit is as it was before.
     #[inline]
-    pub fn push(
-        &mut self,
-        decoder: &mut Decoder,
-        owned: &Arc<Owned>,
-        offset: Offset,
-        value: &[u8],
-    ) -> Result<(), BadRecord> {
-        decoder.decode(value, &mut self.columns, self.rows)?;
+    pub fn push(&mut self, decoder: &mut RowDecoder, owned: &Arc<Owned>, record: &Record<'_>) -> Result<(), BadRecord> {
+        let op = decoder.decode(record, &mut self.columns, self.rows)?;
+        self.ops.extend(op);
         self.rows += 1;
-        self.value_bytes += value.len();
+        self.value_bytes += record.value.map_or(0, <[u8]>::len);
+        let offset = Offset(record.offset);
         self.span(owned, offset).end = offset.next();
         Ok(())
     }
@@ -182,10 +195,11 @@ impl OpenUnit {
 
     /// Closes it. What it occupies is accounted for, also when it was filled faster than anyone asked.
     #[must_use]
-    pub fn close(mut self, aged: bool) -> Unit {
+    pub fn close(mut self, aged: bool, folding: Option<Folding>) -> Unit {
         self.account();
         Unit {
-            blocks: vec![Block::new(self.layout, self.columns, self.rows)],
+            blocks: vec![Block { ops: self.ops, ..Block::new(self.layout, self.columns, self.rows) }],
+            folding,
             spans: self.spans,
             aged,
             permit: self.permit,

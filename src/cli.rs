@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use crate::config::{self, Overrides, Settings};
+use crate::config::{self, Delivery, Overrides, Settings};
 use crate::pipeline::{self, Progress, RunOptions, Summary};
 use crate::preview;
 use crate::problem::Problem;
@@ -84,7 +84,7 @@ struct ConfigArguments {
     /// A topic, into the table of its name; may be repeated
     #[arg(long = "topic", value_name = "TOPIC")]
     topics: Vec<String>,
-    /// The target: clickhouse://user:password@host:8123/database, sqlite://file.db
+    /// The target: clickhouse://user:password@host:8123/database, postgres://user:password@host/database, sqlite://file.db
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// The consumer group
@@ -173,19 +173,20 @@ fn run(settings: &Settings, until_end: bool, output: Output, line: &StatusLine) 
     listen_to_signals(&options)?;
     let runtime = pipeline::runtime()?;
     let Some((connection, server)) = runtime.block_on(pipeline::connect_in_time(settings, &options.stop))? else {
-        return summarize(&Summary::default(), output);
+        return summarize(&Summary::default(), Delivery::AtLeastOnce, output);
     };
     tracing::info!("{server} at {}", settings.target);
+    let delivery = pipeline::delivery(settings, &connection)?;
     let preparation = runtime.block_on(pipeline::prepare(settings, &connection))?;
     let showing = line.show(&options.progress);
     let result = pipeline::run(settings, &connection, preparation, &options, runtime.handle());
     drop(showing);
     // Writes that were given up must not hold the process.
     runtime.shutdown_background();
-    summarize(&result?, output)
+    summarize(&result?, delivery, output)
 }
 
-fn summarize(summary: &Summary, output: Output) -> Outcome {
+fn summarize(summary: &Summary, delivery: Delivery, output: Output) -> Outcome {
     let seconds = summary.elapsed.as_secs_f64();
     match output {
         Output::Json => {
@@ -203,9 +204,11 @@ fn summarize(summary: &Summary, output: Output) -> Outcome {
         Output::Text => println!("{} rows in {seconds:.1} s", HumanCount(summary.rows)),
     }
     if summary.unwritten {
-        eprintln!(
-            "rowfall: the target did not take the last rows in time; their offsets are not committed, the next run reads them again, and what the target finishes by itself is then there twice"
-        );
+        let again = "rowfall: the target did not take the last rows in time; their offsets are not committed, the next run reads them again";
+        match delivery {
+            Delivery::ExactlyOnce => eprintln!("{again}"),
+            Delivery::AtLeastOnce => eprintln!("{again}, and what the target finishes by itself is then there twice"),
+        }
     }
     if summary.stopped.is_empty() {
         return Ok(ExitCode::SUCCESS);

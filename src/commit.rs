@@ -130,7 +130,11 @@ mod tests {
     use std::sync::Arc;
 
     fn owned(period: u64) -> Arc<Owned> {
-        Arc::new(Owned { partition: TopicPartition { topic: "t".into(), partition: 0 }, period: Period(period) })
+        Arc::new(Owned {
+            partition: TopicPartition { topic: "t".into(), partition: 0 },
+            period: Period(period),
+            taken: None,
+        })
     }
 
     fn span(period: u64, start: i64, end: i64) -> Span {

@@ -12,6 +12,8 @@ pub struct InferredField {
     pub name: String,
     /// The narrowest type that holds every value of the sample.
     pub logical: LogicalType,
+    /// Whether it is null throughout.
+    pub is_null: bool,
 }
 
 /// What one value, or several together, can be.
@@ -135,7 +137,11 @@ impl Sample<'_> {
         let columns = self.fields.into_iter().zip(is_there.into_iter().zip(is_full));
         columns
             .filter(|(field, (is_there, is_full))| *is_there && !(*is_full && field.shape == Shape::Object))
-            .map(|(Field { name, shape, .. }, _)| InferredField { name, logical: shape.logical() })
+            .map(|(Field { name, shape, .. }, _)| InferredField {
+                name,
+                logical: shape.logical(),
+                is_null: shape == Shape::Null,
+            })
             .collect()
     }
 

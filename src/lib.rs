@@ -21,6 +21,8 @@ pub mod commit;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod evolve;
+pub mod fold;
 pub mod infer;
 pub mod outage;
 pub mod pace;

@@ -1,13 +1,16 @@
 //! `plan` and `check`: what a run would do, without touching anything.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use rowfall_dialects::contract::{ColumnDefault, Connection, Intent};
+use rowfall_dialects::contract::{ColumnDefault, Connection, Ddl, Intent, TableSchema};
 
-use crate::config::{Rule, Settings};
+use crate::config::{Evolve, Route, Rule, Settings};
+use crate::evolve;
 use crate::pipeline::{self, Found, Unready};
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
+use crate::source::topics::TopicInfo;
 
 /// What was found.
 #[derive(Debug)]
@@ -67,6 +70,9 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                 if let Some(promise) = &schema.promise {
                     line(text, &format!("  note: {}: {promise}", schema.kind));
                 }
+                if route.evolve != Evolve::None {
+                    preview.to_do |= alterations(text, settings, connection, &route, &topic, &schema)?;
+                }
             }
             Ok((Table::Missing { spec, ddl, sampled }, _)) => {
                 preview.to_do = true;
@@ -76,14 +82,7 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                     |records| format!("columns inferred from {}", plural(records, "record")),
                 );
                 line(text, &format!("  {origin}"));
-                for statement in ddl.statements {
-                    line(text, "");
-                    for part in statement.lines() {
-                        line(text, &format!("    {part}"));
-                    }
-                    text.truncate(text.trim_end().len());
-                    line(text, ";");
-                }
+                statements(text, &ddl);
                 for note in ddl.notes {
                     line(text, &format!("  note: {note}"));
                 }
@@ -101,6 +100,9 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
 pub async fn check(settings: &Settings, connection: &Connection, server: &str) -> Result<Preview, Problem> {
     let mut preview = Preview { text: String::new(), to_do: false };
     line(&mut preview.text, &format!("ok      {server} at {}", settings.target));
+    if let Err(problem) = pipeline::delivery(settings, connection) {
+        preview.finish("", vec![problem]);
+    }
     let found = pipeline::look(settings, connection).await?;
     for key in unmatched(settings, &found) {
         line(&mut preview.text, &format!("ok      {key}: no topic at {} matches it yet", settings.kafka.brokers));
@@ -130,6 +132,40 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
         }
     }
     Ok(preview)
+}
+
+fn statements(text: &mut String, ddl: &Ddl) {
+    for statement in &ddl.statements {
+        line(text, "");
+        for part in statement.lines() {
+            line(text, &format!("    {part}"));
+        }
+        text.truncate(text.trim_end().len());
+        line(text, ";");
+    }
+}
+
+/// How the topic's first records would change the table; whether they would.
+fn alterations(
+    text: &mut String,
+    settings: &Settings,
+    connection: &Connection,
+    route: &Route,
+    topic: &TopicInfo,
+    table: &Arc<TableSchema>,
+) -> Result<bool, Problem> {
+    let sample = pipeline::sample(settings, topic)?;
+    let (changes, _) = evolve::foresee(&*connection.grammar, route, table, &sample)?;
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    let ddl = connection.grammar.alter_table(table, &changes, route.storage.cluster.as_deref());
+    let ddl =
+        ddl.map_err(|refusal| Problem::new(refusal.to_string(), "alter the table yourself, or mend the producer"))?;
+    line(text, &format!("  to be altered, as {} show", plural(sample.values.len(), "record")));
+    statements(text, &ddl);
+    ddl.notes.iter().for_each(|note| line(text, &format!("  note: {note}")));
+    Ok(true)
 }
 
 impl Preview {

@@ -1,15 +1,16 @@
 //! A route and its table: what the database has, what would have to be created, and the program that fills it.
 
+mod key;
+mod new;
+
 use std::sync::Arc;
 
-use rowfall_dialects::contract::{
-    ColumnDefault, ColumnSpec, Connection, Ddl, LogicalType, TableSchema, TableSpec, ValueType,
-};
+use rowfall_dialects::contract::{ColumnDefault, Connection, Ddl, LogicalType, TableSchema, TableSpec, ValueType};
 
-use crate::config::{ColumnSettings, Nested, Route};
-use crate::decode::Program;
-use crate::infer::infer;
+use crate::config::Route;
+use crate::decode::RowProgram;
 use crate::problem::Problem;
+use crate::source::topics::Sample;
 
 /// What stands between a route and its first row.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub enum Table {
     },
 }
 
-/// Looks at the route's table; changes nothing. `sample` is asked for values of the topic when the table is missing
+/// Looks at the route's table; changes nothing. `sample` is asked for records of the topic when the table is missing
 /// and no types are configured.
 ///
 /// # Errors
@@ -35,7 +36,7 @@ pub enum Table {
 pub async fn look(
     connection: &Connection,
     route: &Route,
-    sample: impl FnOnce() -> Result<Vec<Vec<u8>>, Problem>,
+    sample: impl FnOnce() -> Result<Sample, Problem>,
 ) -> Result<Table, Problem> {
     let doing = format!("topic {} into table {}", route.topic, route.table);
     match connection.session.describe(&route.table).await {
@@ -49,7 +50,7 @@ pub async fn look(
             format!("create it, or set `topics.{}.create: true`", route.key),
         )
         .within(&format!("topic {}", route.topic))),
-        Ok(None) => missing(connection, route, sample).map_err(|p| p.within(&doing)),
+        Ok(None) => new::missing(connection, route, sample).map_err(|p| p.within(&doing)),
     }
 }
 
@@ -87,10 +88,12 @@ async fn create(connection: &Connection, route: &Route, ddl: &Ddl) -> Result<Arc
 ///
 /// # Errors
 /// Names every column that cannot be written.
-pub fn compile(route: &Route, table: &Arc<TableSchema>) -> Result<Arc<Program>, Problem> {
-    Program::compile(table, route).map(Arc::new).map_err(|refused| {
+pub fn compile(route: &Route, table: &Arc<TableSchema>) -> Result<Arc<RowProgram>, Problem> {
+    let doing = || format!("topic {} into table {}", route.topic, table.name);
+    let keyed = key::keyed(route, table).map_err(|problem| problem.within(&doing()))?;
+    RowProgram::compile(table, route, keyed.as_ref()).map(Arc::new).map_err(|refused| {
         let lines: Vec<_> = refused.iter().map(ToString::to_string).collect();
-        Problem::new(format!("topic {} into table {}: {}", route.topic, table.name, lines.join("\n  ")), "")
+        Problem::new(format!("{}: {}", doing(), lines.join("\n  ")), "")
     })
 }
 
@@ -119,79 +122,6 @@ fn compare_configured(connection: &Connection, route: &Route, table: &TableSchem
         }
     }
     Ok(())
-}
-
-fn missing(
-    connection: &Connection,
-    route: &Route,
-    sample: impl FnOnce() -> Result<Vec<Vec<u8>>, Problem>,
-) -> Result<Table, Problem> {
-    let (columns, sampled) = if route.columns.iter().any(|c| c.type_text.is_some()) {
-        (configured_columns(connection, route)?, None)
-    } else {
-        let values = sample()?;
-        (inferred_columns(connection, route, &values)?, Some(values.len()))
-    };
-    let spec = TableSpec { name: route.table.clone(), columns, key: Vec::new(), storage: route.storage.clone() };
-    let ddl = connection.grammar.create_table(&spec).map_err(|refusal| {
-        Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.key))
-    })?;
-    Ok(Table::Missing { spec: Box::new(spec), ddl, sampled })
-}
-
-fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<ColumnSpec>, Problem> {
-    let columns = route.columns.iter().filter(|c| !c.drop);
-    columns
-        .map(|configured| {
-            let name = &configured.name;
-            let Some(type_text) = &configured.type_text else {
-                return Err(Problem::new(
-                    format!("the table does not exist and `columns.{name}` has no type"),
-                    "give every column a type, or none to have them inferred from a sample",
-                ));
-            };
-            let value = parse_type(connection, type_text, name)?;
-            // The database's own words are kept: they may say more than the logical type.
-            let own_words = type_text.parse::<LogicalType>().is_err();
-            let text = if own_words { type_text.clone() } else { column_type(connection, &value.logical, name)? };
-            Ok(column_spec(name, text, Some(configured)))
-        })
-        .collect()
-}
-
-fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) -> Result<Vec<ColumnSpec>, Problem> {
-    let fields = infer(values, route);
-    if fields.is_empty() {
-        return Err(Problem::new(
-            "the table does not exist and the topic has no record to infer it from",
-            format!(
-                "say its columns under `topics.{}.columns`, create the table, or start when there are records",
-                route.key
-            ),
-        ));
-    }
-    let mut columns = Vec::new();
-    for field in fields {
-        let configured = route.columns.iter().find(|c| c.from == field.name && c.nested != Some(Nested::Flatten));
-        if configured.is_some_and(|c| c.drop) {
-            continue;
-        }
-        let name = configured.map_or(&field.name, |c| &c.name).clone();
-        let type_text = column_type(connection, &field.logical, &name)?;
-        columns.push(column_spec(&name, type_text, configured));
-    }
-    Ok(columns)
-}
-
-/// A column as the route wants it.
-fn column_spec(name: &str, type_text: String, configured: Option<&ColumnSettings>) -> ColumnSpec {
-    ColumnSpec {
-        name: name.to_owned(),
-        type_text,
-        nullable: configured.and_then(|c| c.nullable),
-        default: configured.and_then(|c| c.default.clone()),
-        storage: configured.map(|c| c.storage.clone()).unwrap_or_default(),
-    }
 }
 
 fn parse_type(connection: &Connection, text: &str, column: &str) -> Result<ValueType, Problem> {

@@ -1,26 +1,33 @@
 //! Closed units into the database: one lane per worker and topic, written by a task of its own.
 
+mod adapt;
 mod outage;
+mod progress;
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
-use rowfall_dialects::contract::{Advice, Block, Error, Receipt, Session, TableColumn, TableSchema};
+use rowfall_dialects::contract::{Advice, Block, Error, Progress, Receipt, Session, TableColumn, TableSchema};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Owned, Span};
-pub use outage::Outages;
-use outage::Waiting;
+use adapt::adapt;
+pub use outage::{Outages, Waiting};
+use progress::Moves;
 
 /// A write that takes longer is told of, like one that fails. It is not given up: that would write its rows twice.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How often a table may turn out to be another than it was described to be, before one write is given up.
+const REFRESHES: u32 = 3;
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -41,9 +48,18 @@ pub enum Outcome {
         /// Why.
         why: Problem,
     },
+    /// The database keeps other places of its partitions, of which one at least is another process's now: nothing of it
+    /// is written.
+    Fenced {
+        /// What it held.
+        spans: Vec<Span>,
+        /// What the database said.
+        why: Problem,
+    },
 }
 
 /// Where one worker's units of one topic go to be written, as many at once as the dialect allows (one keeps their order).
+/// With exactly-once it is one, and each unit is one transaction with the progress of its partitions.
 /// It takes any number of units, since their permits bound what is in it. It ends when it is dropped, with the last unit.
 pub struct Lane {
     units: UnboundedSender<Unit>,
@@ -53,19 +69,23 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Opens a lane into a table whose pace this is; each unit's outcome is told.
+    /// Opens a lane into a table whose pace this is; each unit's outcome is told. `keeper`: with exactly-once the pipeline
+    /// whose progress the database keeps.
     pub fn open(
         runtime: &tokio::runtime::Handle,
         session: Arc<dyn Session>,
         table: &TableSchema,
         pace: Arc<Pace>,
         outages: Arc<Outages>,
+        keeper: Option<Arc<str>>,
         tell: impl Fn(Outcome) + Send + Sync + 'static,
     ) -> Self {
         let (units, receiver) = unbounded_channel();
-        let at_once = table.parallel.max(1);
+        let at_once = if keeper.is_some() { 1 } else { table.parallel.max(1) };
         let under_way = Arc::default();
-        let writer = Writer { session, pace, outages, refused: Mutex::default(), under_way: Arc::clone(&under_way) };
+        let moves = keeper.map(Moves::new);
+        let (left, counted) = (Mutex::default(), Arc::clone(&under_way));
+        let writer = Writer { session, pace, outages, moves, left, under_way: counted };
         runtime.spawn(writer.run(receiver, at_once, tell));
         Self { units, under_way, at_once }
     }
@@ -89,10 +109,19 @@ struct Writer {
     session: Arc<dyn Session>,
     /// The table's, shared with its other lanes.
     pace: Arc<Pace>,
-    /// Partitions of refused units: what comes behind would be written twice after a restart.
-    refused: Mutex<HashSet<Arc<Owned>>>,
+    /// Partitions of units that were not written: nothing that stands behind them is.
+    left: Mutex<HashMap<Arc<Owned>, Left>>,
     outages: Arc<Outages>,
+    /// With exactly-once.
+    moves: Option<Moves>,
     under_way: Arc<AtomicUsize>,
+}
+
+/// Why a unit was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    Refused,
+    Fenced,
 }
 
 impl Writer {
@@ -109,35 +138,69 @@ impl Writer {
     async fn finish(&self, unit: Unit) -> Outcome {
         let spans = unit.spans.clone();
         let result = AssertUnwindSafe(self.write(unit)).catch_unwind().await.unwrap_or_else(|_| {
-            Err(Problem::new("writing it panicked", "this is a bug of rowfall's: please report it"))
+            Err((Left::Refused, Problem::new("writing it panicked", "this is a bug of rowfall's: please report it")))
         });
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         match result {
             Ok(Receipt { rows, bytes }) => Outcome::Written { spans, rows, bytes },
-            Err(why) => {
-                self.refused().extend(spans.iter().map(|span| Arc::clone(&span.owned)));
-                Outcome::Refused { spans, why }
+            Err((left, why)) => {
+                self.left().extend(spans.iter().map(|span| (Arc::clone(&span.owned), left)));
+                match left {
+                    Left::Refused => Outcome::Refused { spans, why },
+                    Left::Fenced => Outcome::Fenced { spans, why },
+                }
             }
         }
     }
 
-    async fn write(&self, unit: Unit) -> Result<Receipt, Problem> {
-        if unit.spans.iter().any(|span| self.refused().contains(&span.owned)) {
-            return Err(Problem::new("it stands behind a batch that was refused", ""));
+    async fn write(&self, unit: Unit) -> Result<Receipt, (Left, Problem)> {
+        // Of a unit behind both kinds some partitions can still be read again.
+        let behind = { unit.spans.iter().filter_map(|span| self.left().get(&span.owned).copied()).max() };
+        match behind {
+            Some(Left::Refused) => {
+                return Err((Left::Refused, Problem::new("it stands behind a batch that was refused", "")));
+            }
+            Some(Left::Fenced) => {
+                return Err((Left::Fenced, Problem::new("it stands behind a batch that was not written", "")));
+            }
+            None => {}
         }
-        let mut written = Receipt::default();
-        for block in unit.blocks.iter().filter(|block| block.rows > 0) {
-            written += self.write_block(block, unit.aged).await.map_err(|error| {
-                let doing = format!("table {}, batch of {} rows", block.layout.table.name, block.rows);
-                Problem::from(error).within(&doing)
-            })?;
-        }
+        let unit = unit.fold();
+        let blocks: Vec<_> = unit.blocks.iter().filter(|block| block.rows > 0).collect();
+        let written = match &self.moves {
+            Some(moves) => self.write_together(&blocks, moves, &unit).await?,
+            None => self.write_each(&blocks, unit.aged).await?,
+        };
         unit.give_back();
         Ok(written)
     }
 
-    fn refused(&self) -> std::sync::MutexGuard<'_, HashSet<Arc<Owned>>> {
-        self.refused.lock().expect("no panic while held")
+    fn left(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<Owned>, Left>> {
+        self.left.lock().expect("no panic while held")
+    }
+
+    /// All blocks and the progress of all partitions, in one transaction.
+    async fn write_together(&self, blocks: &[&Block], moves: &Moves, unit: &Unit) -> Result<Receipt, (Left, Problem)> {
+        if blocks.is_empty() {
+            // Nothing that could be there twice: the next unit's progress covers it.
+            return Ok(Receipt::default());
+        }
+        let progress = moves.of(&unit.spans);
+        let receipt = self.write_at_once(blocks, Some(&progress), unit.aged).await.map_err(|error| {
+            let left = if error.advice == Advice::Fenced { Left::Fenced } else { Left::Refused };
+            (left, told(blocks, error))
+        })?;
+        moves.done(&unit.spans);
+        Ok(receipt)
+    }
+
+    async fn write_each(&self, blocks: &[&Block], aged: bool) -> Result<Receipt, (Left, Problem)> {
+        let mut written = Receipt::default();
+        for block in blocks {
+            let block_written = self.write_block(block, aged).await;
+            written += block_written.map_err(|error| (Left::Refused, told(&[block], error)))?;
+        }
+        Ok(written)
     }
 
     /// Writes a block, in pieces where the database wants them; each is written once.
@@ -146,7 +209,7 @@ impl Writer {
         loop {
             let pieces = match self.session.cut(block).await {
                 Ok(Some(pieces)) => pieces,
-                Ok(None) => match self.write_piece(block, aged).await {
+                Ok(None) => match self.write_at_once(&[block], None, aged).await {
                     Err(error) if error.advice == Advice::Cut && !refused => {
                         refused = true;
                         continue;
@@ -154,32 +217,40 @@ impl Writer {
                     written => return written,
                 },
                 Err(error) => {
-                    self.wait(&mut tries, block, error).await?;
+                    self.wait(&mut tries, &[block], error).await?;
                     continue;
                 }
             };
             let mut written = Receipt::default();
             for rows in pieces {
                 // One at a time, since it is a copy.
-                written += self.write_piece(&block.gather(&rows), aged).await?;
+                written += self.write_at_once(&[&block.gather(&rows)], None, aged).await?;
             }
             return Ok(written);
         }
     }
 
     /// Tries until the database takes the rows, or refuses them for good.
-    async fn write_piece(&self, block: &Block, aged: bool) -> Result<Receipt, Error> {
+    async fn write_at_once(
+        &self,
+        blocks: &[&Block],
+        progress: Option<&Progress>,
+        aged: bool,
+    ) -> Result<Receipt, Error> {
         let mut tries = Tries::default();
+        let mut blocks: Vec<Cow<'_, Block>> = blocks.iter().map(|block| Cow::Borrowed(*block)).collect();
         loop {
             self.pace.turn().await;
             let began = Instant::now();
-            let blocks = [block];
-            let mut write = self.session.write(&blocks, None);
-            let result = loop {
-                if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
-                    break result;
+            let result = {
+                let blocks: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
+                let mut write = self.session.write(&blocks, progress);
+                loop {
+                    if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
+                        break result;
+                    }
+                    self.tell(&mut tries, &blocks, &silence(&blocks));
                 }
-                self.tell(&mut tries, block, &silence(block));
             };
             match result {
                 Ok(receipt) => {
@@ -187,52 +258,66 @@ impl Writer {
                     tries.waiting.into_iter().for_each(Waiting::written);
                     return Ok(receipt);
                 }
-                Err(error) => self.wait(&mut tries, block, error).await?,
+                Err(error) => {
+                    let now: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
+                    for (index, adapted) in self.wait(&mut tries, &now, error).await? {
+                        blocks[index] = Cow::Owned(adapted);
+                    }
+                }
             }
         }
     }
 
     /// A write fails or is silent: whoever reads the log hears of it, once for all that wait.
-    fn tell(&self, tries: &mut Tries, block: &Block, error: &Error) {
-        let waiting = tries.waiting.get_or_insert_with(|| self.outages.wait(&block.layout.table.name));
+    fn tell(&self, tries: &mut Tries, blocks: &[&Block], error: &Error) {
+        let waiting = tries.waiting.get_or_insert_with(|| self.outages.wait(&blocks[0].layout.table.name));
         waiting.failed(error, self.pace.age());
     }
 
-    /// Waits until what failed may be tried again; an error when it may not.
-    async fn wait(&self, tries: &mut Tries, block: &Block, error: Error) -> Result<(), Error> {
+    /// Waits until what failed may be tried again, with other blocks where some are answered; an error when it may not.
+    async fn wait(&self, tries: &mut Tries, blocks: &[&Block], error: Error) -> Result<Vec<(usize, Block)>, Error> {
         match error.advice {
             Advice::Retry | Advice::Slow => {
                 let pause = self.pace.failed(error.advice, tries.failed);
                 tries.failed += 1;
-                self.tell(tries, block, &error);
+                self.tell(tries, blocks, &error);
                 tokio::time::sleep(pause).await;
-                Ok(())
+                Ok(Vec::new())
             }
-            Advice::Refresh if !tries.refreshed => {
-                tries.refreshed = true;
-                self.compare(block, error).await
+            Advice::Refresh if tries.refreshed < REFRESHES => {
+                tries.refreshed += 1;
+                self.compare(blocks, error).await
             }
             _ => Err(error),
         }
     }
 
-    /// After the database said that the table is another: whether the block fits it still.
-    async fn compare(&self, block: &Block, error: Error) -> Result<(), Error> {
-        let table = &block.layout.table;
-        let now = match self.session.describe(&table.name).await {
-            Ok(now) => now,
-            Err(failure) if failure.advice == Advice::Retry => return Ok(()),
-            Err(failure) => return Err(failure),
-        };
-        let Some(now) = now else {
-            return Err(Error::pause("the table was dropped").with_hint("create it again, then start rowfall again"));
-        };
-        let same = |c: &TableColumn| now.columns.contains(c);
-        if block.layout.columns().all(same) {
-            return Ok(());
+    /// After the database said that a table is another: whether the blocks fit still, or which ones do in their places.
+    async fn compare(&self, blocks: &[&Block], error: Error) -> Result<Vec<(usize, Block)>, Error> {
+        let mut adapted = Vec::new();
+        for (index, block) in blocks.iter().enumerate() {
+            let table = &block.layout.table;
+            let now = match self.session.describe(&table.name).await {
+                Ok(now) => now,
+                Err(failure) if failure.advice == Advice::Retry => continue,
+                Err(failure) => return Err(failure),
+            };
+            let Some(now) = now else {
+                return Err(
+                    Error::pause("the table was dropped").with_hint("create it again, then start rowfall again")
+                );
+            };
+            let same = |c: &TableColumn| now.columns.contains(c);
+            if block.layout.columns().all(same) {
+                continue;
+            }
+            let Some(block) = adapt(block, now) else {
+                let hint = "the table was altered while it was written: start rowfall again to take it as it is now";
+                return Err(Error { advice: Advice::Pause, hint: Some(hint.to_owned()), ..error });
+            };
+            adapted.push((index, block));
         }
-        let hint = "the table was altered while it was written: start rowfall again to take it as it is now";
-        Err(Error { advice: Advice::Pause, hint: Some(hint.to_owned()), ..error })
+        Ok(adapted)
     }
 }
 
@@ -240,99 +325,24 @@ impl Writer {
 #[derive(Default)]
 struct Tries {
     failed: u32,
-    refreshed: bool,
+    /// How often the table was looked at again.
+    refreshed: u32,
     waiting: Option<Waiting>,
 }
 
-fn silence(block: &Block) -> Error {
-    let table = &block.layout.table.name;
-    Error::new(Advice::Retry, format!("table {table}, batch of {} rows: no answer within {SILENCE:?}", block.rows))
+fn silence(blocks: &[&Block]) -> Error {
+    Error::new(Advice::Retry, format!("{}: no answer within {SILENCE:?}", doing(blocks)))
+}
+
+fn told(blocks: &[&Block], error: Error) -> Problem {
+    Problem::from(error).within(&doing(blocks))
+}
+
+/// What is written, for messages: the first block stands for all.
+fn doing(blocks: &[&Block]) -> String {
+    let rows: usize = blocks.iter().map(|block| block.rows).sum();
+    format!("table {}, batch of {rows} rows", blocks[0].layout.table.name)
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use rowfall_dialects::contract::{
-        ColumnDefault, Ddl, Intent, Layout, LogicalType, Progress, TableName, ValueType, Values,
-    };
-
-    use super::*;
-
-    /// A database that takes two rows at a time, and fails every other write.
-    #[derive(Default)]
-    struct Narrow {
-        refused: Mutex<bool>,
-        writes: Mutex<Vec<Vec<i64>>>,
-        attempts: Mutex<u32>,
-    }
-
-    #[async_trait]
-    impl Session for Narrow {
-        async fn server(&self) -> Result<String, Error> {
-            Ok("1".into())
-        }
-
-        async fn describe(&self, _: &TableName) -> Result<Option<TableSchema>, Error> {
-            Ok(None)
-        }
-
-        async fn check(&self, _: Intent<'_>) -> Result<Vec<Error>, Error> {
-            Ok(Vec::new())
-        }
-
-        async fn execute(&self, _: &Ddl) -> Result<(), Error> {
-            Ok(())
-        }
-
-        async fn cut(&self, block: &Block) -> Result<Option<Vec<Vec<u32>>>, Error> {
-            let rows: Vec<_> = (0..u32::try_from(block.rows).unwrap()).collect();
-            Ok(self.refused.lock().unwrap().then(|| rows.chunks(2).map(<[u32]>::to_vec).collect()))
-        }
-
-        async fn write(&self, blocks: &[&Block], _: Option<&Progress>) -> Result<Receipt, Error> {
-            let [block] = blocks else { panic!("one at a time") };
-            if block.rows > 2 {
-                *self.refused.lock().unwrap() = true;
-                return Err(Error::new(Advice::Cut, "too many"));
-            }
-            let mut attempts = self.attempts.lock().unwrap();
-            *attempts += 1;
-            if attempts.is_multiple_of(2) {
-                return Err(Error::new(Advice::Retry, "away"));
-            }
-            let Values::Int64(values) = &block.columns[0].values else { panic!("it holds int64") };
-            self.writes.lock().unwrap().push(values.clone());
-            Ok(Receipt { rows: block.rows, bytes: 1 })
-        }
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn pieces_are_written_once_each_whatever_fails_between_them() {
-        let column = TableColumn {
-            name: "n".into(),
-            type_text: "Int64".into(),
-            value: Ok(ValueType::from(LogicalType::Int64)),
-            default: ColumnDefault::None,
-        };
-        let name = TableName { schema: None, name: "narrow".into() };
-        let table = TableSchema::new(name, "", vec![column]);
-        let layout = Layout::new(Arc::new(table), [0]);
-        let mut columns = layout.empty_columns();
-        columns[0].values = Values::Int64((0..7).collect());
-        let block = Block::new(Arc::new(layout), columns, 7);
-
-        let session = Arc::new(Narrow::default());
-        let pace = Arc::new(Pace::new(Duration::from_secs(1)));
-        let writer = Writer {
-            session: Arc::clone(&session) as _,
-            pace,
-            outages: Arc::default(),
-            refused: Mutex::default(),
-            under_way: Arc::default(),
-        };
-        let receipt = writer.write_block(&block, true).await.expect("written");
-        assert_eq!(receipt, Receipt { rows: 7, bytes: 4 });
-        assert_eq!(*session.writes.lock().unwrap(), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
-        assert_eq!(*session.attempts.lock().unwrap(), 7, "three failed");
-    }
-}
+mod tests;

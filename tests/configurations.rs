@@ -162,7 +162,7 @@ topics: { orders: {} }
       ·                 ╰── not available yet
     5 │ topics: { orders: {} }
       ╰────
-     help: write `at-least-once`
+     help: with ClickHouse records arrive at least once: leave `delivery` out
     ");
 }
 

@@ -27,11 +27,12 @@ impl Probe for Reader<'_> {
             }
         };
         let texts: Vec<_> = columns.iter().map(text).collect();
+        let from = format!("{}.{}", quote(table.schema.as_deref().unwrap_or(self.database)), quote(&table.name));
+        let engine = support::query(self.clickhouse, &format!("SHOW CREATE TABLE {from} FORMAT TSVRaw"));
+        let readers_see = if engine.contains("ENGINE = ReplacingMergeTree") { " FINAL" } else { "" };
         let sql = format!(
-            "SELECT {} FROM {}.{} ORDER BY {} FORMAT JSONCompactEachRow",
+            "SELECT {} FROM {from}{readers_see} ORDER BY {} FORMAT JSONCompactEachRow",
             texts.join(", "),
-            quote(table.schema.as_deref().unwrap_or(self.database)),
-            quote(&table.name),
             quote(&columns[0].name),
         );
         let rows = support::query(self.clickhouse, &sql);
@@ -54,7 +55,10 @@ fn clickhouse_keeps_the_contract() {
         runtime.block_on(async {
             let connection = rowfall_dialects::connect(&target).await.expect("the server answers");
             let reader = Reader { clickhouse, database: &database };
-            conformance::run(&connection, named.then_some(database.as_str()), &reader).await;
+            let schema = named.then_some(database.as_str());
+            conformance::run(&connection, schema, &reader).await;
+            let other = rowfall_dialects::connect(&target).await.expect("the server answers");
+            conformance::compete(&connection, &other, schema, &reader).await;
         });
         support::query(clickhouse, &format!("DROP DATABASE {database}"));
     }

@@ -109,7 +109,7 @@ fn each_kind_of_bad_record_is_told() {
     NAME[0] offset 1: table default.NAME, the value is a number, not an object
       → each record must be an object with a field per column
     NAME[10] offset 1: table default.NAME, the record has no value: a tombstone says delete, and `mode: insert` cannot
-      → leave tombstones out of the topic (cleanup.policy=delete); deletes come with a later version
+      → set `mode: upsert` and `deletes: true`, or keep tombstones out of the topic (cleanup.policy=delete)
     NAME[1] offset 1: table default.NAME, the value is an array, not an object
       → each record must be an object with a field per column
     NAME[2] offset 1: table default.NAME, column `id` UInt64: takes uint64, the text is not a number

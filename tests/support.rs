@@ -236,6 +236,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("process {} said:\n{}", self.child.id(), self.said());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

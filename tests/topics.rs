@@ -79,7 +79,7 @@ fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().expect("an admin client")
 }
 
-fn delete_topic(kafka: &Kafka, name: &str) {
+pub(crate) fn delete_topic(kafka: &Kafka, name: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let result = runtime.block_on(admin(kafka).delete_topics(&[name], &AdminOptions::new())).expect("an answer");
     result.into_iter().for_each(|topic| drop(topic.unwrap_or_else(|error| panic!("{error:?}"))));
@@ -97,7 +97,7 @@ fn attempt(what: &str, act: impl Fn()) {
     eventually(what, PATIENCE, || std::panic::catch_unwind(std::panic::AssertUnwindSafe(&act)).is_ok());
 }
 
-fn create_again(kafka: &Kafka, name: &str, partitions: i32) {
+pub(crate) fn create_again(kafka: &Kafka, name: &str, partitions: i32) {
     attempt("it can be created again", || support::create_topic(kafka, name, partitions, &[]));
 }
 
@@ -208,7 +208,7 @@ fn a_partition_that_appears_between_runs() {
     assert_eq!(until_end(&config).0, 0);
     let (offset, note) = committed(kafka, &name, &name, 0).expect("the start is committed");
     assert_eq!(offset, 50);
-    assert!(note.starts_with("topic=") && note.ends_with(" partitions=2"), "{note}");
+    assert!(note.starts_with("topic=") && note.ends_with(" partitions=2 count=2"), "{note}");
     add_partitions(kafka, &name, 3);
     std::thread::sleep(SECOND);
     produce_to(kafka, &name, 2, 0..10);

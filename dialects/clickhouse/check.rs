@@ -1,14 +1,18 @@
 //! What would keep a user from writing a table, found without writing.
 
-use super::engines;
 use super::grammar::{literal, quote, quote_table};
+use super::hazards::{Hazard, hazards};
 use super::server::ClickHouse;
 use super::settings::{EXPECTED, PINNED};
-use crate::contract::{Advice, ColumnDefault, Error, Storage, TableName, TableSchema};
+use super::{create, describe, engines};
+use crate::contract::{Advice, ColumnDefault, Error, TableName, TableSchema, TableSpec, Upserts};
 
 /// The obstacles, each with what mends it.
-pub(super) async fn check(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
+pub(super) async fn check(session: &ClickHouse, table: &TableSchema, keyed: bool) -> Result<Vec<Error>, Error> {
     let mut problems = Vec::new();
+    if keyed {
+        problems.extend(upserts(session, table).await?);
+    }
     problems.extend(rights(session, table).await?);
     problems.extend(settings(session, table).await?);
     problems.extend(replica(session, table).await?);
@@ -19,16 +23,16 @@ pub(super) async fn check(session: &ClickHouse, table: &TableSchema) -> Result<V
 pub(super) async fn check_create(
     session: &ClickHouse,
     table: &TableName,
-    storage: &Storage,
+    spec: &TableSpec,
 ) -> Result<Vec<Error>, Error> {
     let on_table = quote_table(table);
-    let engine = engines::name(storage.engine.as_deref().unwrap_or("MergeTree"));
+    let engine = engines::name(create::engine(spec));
     let mut wanted = vec![("CREATE TABLE", on_table.clone()), ("INSERT", on_table)];
     if engine.chars().all(|c| c.is_ascii_alphanumeric()) {
         // Where the server asks for no such right, everyone has it.
         wanted.push(("TABLE ENGINE", engine.to_owned()));
     }
-    if storage.cluster.is_some() {
+    if spec.storage.cluster.is_some() {
         // The second and the rest are for the question whether every server has the table.
         let everything = || "*.*".to_owned();
         wanted.extend([("CLUSTER", everything()), ("REMOTE", everything()), ("CREATE TEMPORARY TABLE", everything())]);
@@ -49,6 +53,22 @@ pub(super) async fn check_create(
         problems.extend(database(session, table).await?);
     }
     Ok(problems)
+}
+
+/// What would keep rows of a key from being changed, or bring back what they were.
+async fn upserts(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
+    let name = &table.name;
+    if let Upserts::Never { why, hint } = &table.upserts {
+        return Ok(vec![Error::pause(format!("{name} takes no upserts and deletes: {why}")).with_hint(hint)]);
+    }
+    let Some(facts) = describe::facts(session, &format!("cannot check {name}"), name).await? else {
+        return Ok(Vec::new());
+    };
+    let problem = |hazard: Hazard| {
+        Error::pause(format!("{name} cannot be trusted with upserts and deletes: {}", hazard.what))
+            .with_hint(hazard.statement(name))
+    };
+    Ok(hazards(&facts, name).into_iter().map(problem).collect())
 }
 
 /// Whoever may create tables in a database may see it.

@@ -115,8 +115,17 @@ const CODES: &[Code] = &[
     code(441, "CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING", Advice::Split),
     hinted(452, "SETTING_CONSTRAINT_VIOLATION", Advice::Pause, SETTINGS),
     code(469, "VIOLATED_CONSTRAINT", Advice::Split),
+    // Another statement holds the table, or alters it.
+    code(473, "DEADLOCK_AVOIDED", Advice::Retry),
     code(497, "ACCESS_DENIED", Advice::Pause),
     hinted(516, "AUTHENTICATION_FAILED", Advice::Pause, CREDENTIALS),
+    code(517, "CANNOT_ASSIGN_ALTER", Advice::Retry),
+    hinted(
+        524,
+        "ALTER_OF_COLUMN_IS_FORBIDDEN",
+        Advice::Pause,
+        "ClickHouse does not change what a table is sorted or partitioned by: make a new table with the type that is needed",
+    ),
     code(691, "UNKNOWN_ELEMENT_OF_ENUM", Advice::Split),
     code(999, "KEEPER_EXCEPTION", Advice::Retry),
     code(1000, "POCO_EXCEPTION", Advice::Retry),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::external::{self, ROWS};
 use super::grammar::{literal, quote};
-use super::native::{Encoder, Sent};
+use super::native::{Absent, Encoder, Sent};
 use super::server::ClickHouse;
 use crate::contract::{Block, Error, TableName};
 
@@ -132,7 +132,7 @@ impl Key {
         let needed = self.needed(block);
         let given = block.layout.columns().zip(&block.columns);
         let given = given.filter(|(column, _)| needed.iter().any(|needed| needed.name == column.name));
-        let mut encoder = Encoder::of(table, block.rows, given, usize::MAX)?;
+        let mut encoder = Encoder::of(table, block.rows, given, Absent::Default, usize::MAX)?;
         let sent: Vec<_> = encoder.sent().collect();
         if sent.is_empty() || sent.iter().any(|sent| sent.is_optional) {
             return Err(Error::pause(format!("{doing}: the columns of its partition key are not in the records"))

@@ -1,5 +1,5 @@
-use super::{create, type_names, types};
-use crate::contract::{Ddl, Grammar, LogicalType, Refusal, TableName, TableSpec, ValueType};
+use super::{alter, create, type_names, types};
+use crate::contract::{Change, Ddl, Grammar, LogicalType, Refusal, TableName, TableSchema, TableSpec, ValueType};
 
 /// ClickHouse's SQL.
 #[derive(Debug)]
@@ -60,6 +60,10 @@ impl Grammar for ClickHouse {
 
     fn create_table(&self, table: &TableSpec) -> Result<Ddl, Refusal> {
         create::create_table(table)
+    }
+
+    fn alter_table(&self, table: &TableSchema, changes: &[Change], cluster: Option<&str>) -> Result<Ddl, Refusal> {
+        alter::alter_table(table, changes, cluster)
     }
 }
 

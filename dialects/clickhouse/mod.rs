@@ -18,6 +18,7 @@
 //! one partition, however many they are.
 
 mod address;
+mod alter;
 mod check;
 mod chunk;
 mod cluster;
@@ -25,11 +26,14 @@ mod codes;
 mod create;
 mod cut;
 mod describe;
+mod engine_text;
 mod engines;
 mod external;
 mod grammar;
+mod hazards;
 mod hosts;
 mod native;
+mod ops;
 mod server;
 mod session;
 mod settings;
@@ -37,6 +41,8 @@ mod streams;
 mod type_names;
 mod type_text;
 mod types;
+mod upserts;
+mod widening;
 
 use std::sync::Arc;
 
@@ -63,7 +69,8 @@ pub fn connect(target: &Target) -> Result<Connection, Error> {
 /// # Errors
 /// When the block breaks the contract, as an insert of it would be refused.
 pub fn encode(block: &Block, chunk_size: usize, mut send: impl FnMut(&[u8])) -> Result<(), Error> {
-    let mut encoder = native::Encoder::new(block, chunk_size)?;
+    let further = ops::Further::of(block)?;
+    let mut encoder = native::Encoder::new(block, &further, chunk_size)?;
     let mut chunk = Vec::with_capacity(chunk_size);
     while encoder.next_chunk(&mut chunk) {
         send(&chunk);

@@ -13,6 +13,7 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use super::chunk::{Chunk, MAX_VARINT, push_text, push_varint};
+use super::ops::Further;
 use super::streams::{self, Stream};
 use super::types::{self, ColumnType, Scalar, Wire};
 use crate::contract::{Block, Column, Error, Mark, TableColumn, TableName};
@@ -30,6 +31,15 @@ pub(super) struct Encoder<'a> {
     /// The stream that comes next, and how many of its rows are out.
     stream: usize,
     done: usize,
+}
+
+/// What an absent value is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// The column's default.
+    Default,
+    /// Null, over which the engine keeps the value that is there.
+    Kept,
 }
 
 /// How a column is sent.
@@ -52,7 +62,7 @@ struct SentColumn<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Prepares a block for chunks of about `chunk_size` bytes.
+    /// Prepares a block, with the columns that its operations add to it, for chunks of about `chunk_size` bytes.
     ///
     /// Columns without a single value are left out, so that they get their defaults without being sent; at least one
     /// stays. A column with a default expression and some absent rows is sent as nullable with nulls there, which the
@@ -66,16 +76,18 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// When the block holds what the contract excludes and ClickHouse would accept with another meaning.
-    pub(super) fn new(block: &'a Block, chunk_size: usize) -> Result<Self, Error> {
-        let columns = block.layout.columns().zip(&block.columns);
-        Self::of(&block.layout.table.name, block.rows, columns, chunk_size)
+    pub(super) fn new(block: &'a Block, further: &'a Further, chunk_size: usize) -> Result<Self, Error> {
+        let columns = block.layout.columns().zip(&block.columns).chain(further.columns(&block.layout.table));
+        let absent = if further.keeps_absent { Absent::Kept } else { Absent::Default };
+        Self::of(&block.layout.table.name, block.rows, columns, absent, chunk_size)
     }
 
-    /// As [`Encoder::new`], of some of a block's columns.
+    /// As [`Encoder::new`], of some columns.
     pub(super) fn of(
         table: &TableName,
         rows: usize,
         given: impl Iterator<Item = (&'a TableColumn, &'a Column)>,
+        absent: Absent,
         chunk_size: usize,
     ) -> Result<Self, Error> {
         let mut columns = Vec::with_capacity(given.size_hint().0);
@@ -86,7 +98,11 @@ impl<'a> Encoder<'a> {
             };
             let column_type = types::parse(&target.type_text).map_err(|refusal| broken(&refusal))?;
             streams::check(&column_type, values, rows).map_err(|what| broken(&what))?;
-            let marks = MarksSeen::of(values);
+            let marks = match absent {
+                Absent::Default => MarksSeen::of(values),
+                // Sent as it is: the marks of rows without a value are nulls.
+                Absent::Kept => MarksSeen { present: true, absent: false },
+            };
             let column = SentColumn { target, values, column_type, marks, with_nulls: false };
             let with_nulls = column.column_type.has_null_map() || (column.has_gaps() && column.tells_gaps_by_nulls());
             columns.push(SentColumn { with_nulls, ..column });

@@ -3,12 +3,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clickhouse::error::Error as ClientError;
+use tokio::time::sleep;
 
 use super::codes::Of;
 use super::hosts::Hosts;
 use super::native::{Encoder, regroup};
+use super::ops::Further;
 use super::server::ClickHouse;
-use super::{check, cluster, describe, grammar};
+use super::{alter, check, cluster, describe, grammar};
 use crate::contract::{
     Advice, Block, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
 };
@@ -22,6 +24,9 @@ const DDL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long every server of a cluster may take to show what DDL changed.
 const EVERYWHERE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// After a column was changed, until others who looked at it before have changed it too.
+const ALTERED_BY_ALL: Duration = Duration::from_millis(300);
 
 /// For the connection and for each chunk to be taken. Longer than the server's own patience with a silent client
 /// (`http_receive_timeout`, 30 s), so that a stalled server is told from a stalled network by its answer.
@@ -49,8 +54,8 @@ impl Session for Hosts {
 
     async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
         match intent {
-            Intent::Write { table, cluster, .. } => {
-                let mut problems = self.check_write(table).await?;
+            Intent::Write { table, keyed, cluster } => {
+                let mut problems = self.check_write(table, keyed).await?;
                 if let Some(cluster) = cluster {
                     problems.extend(self.everywhere(cluster, table, Duration::ZERO).await.err());
                 }
@@ -58,19 +63,36 @@ impl Session for Hosts {
             }
             Intent::Create(spec) => {
                 let name = &self.any().resolve(&spec.name);
-                self.ask(|server| check::check_create(server, name, &spec.storage)).await
+                self.ask(|server| check::check_create(server, name, spec)).await
             }
         }
     }
 
     async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
         for statement in &ddl.statements {
-            self.ask(async |server| {
+            let Some(statement) = &self.still_needed(&ddl.table, statement).await? else { continue };
+            let done = self.ask(async |server| {
                 // The status is sent when the statement is done, not when it starts.
                 let done = server.question(statement).with_setting("wait_end_of_query", "1").execute();
                 server.within(DDL_TIMEOUT, "cannot execute the statement", done).await
-            })
-            .await?;
+            });
+            let done = done.await;
+            if !alter::modifies(statement) {
+                done?;
+                continue;
+            }
+            // No lock spans the look and the change: who looked before this change may be about to undo it.
+            sleep(ALTERED_BY_ALL).await;
+            let is_as_before = match self.still_needed(&ddl.table, statement).await {
+                Ok(left) if done.is_ok() => !left.is_some_and(|left| alter::modifies(&left)),
+                Ok(left) => left.as_ref() == Some(statement),
+                Err(error) => error.advice != Advice::Refresh,
+            };
+            if !is_as_before {
+                let what = format!("{} was altered by another process at the same time", ddl.table);
+                return Err(Error::new(Advice::Refresh, what));
+            }
+            done?;
         }
         let Some(cluster) = &ddl.cluster else { return Ok(()) };
         match self.describe(&ddl.table).await? {
@@ -98,14 +120,24 @@ impl Session for Hosts {
 }
 
 impl Hosts {
+    async fn still_needed(&self, table: &TableName, statement: &str) -> Result<Option<String>, Error> {
+        if !alter::modifies(statement) {
+            return Ok(Some(statement.to_owned()));
+        }
+        match self.describe(table).await? {
+            Some(table) => alter::still_needed(statement, &table),
+            None => Err(Error::new(Advice::Refresh, format!("{table} is not there any more"))),
+        }
+    }
+
     async fn everywhere(&self, cluster: &str, table: &TableSchema, patience: Duration) -> Result<(), Error> {
         self.ask(|server| cluster::everywhere(server, cluster, table, patience)).await
     }
 
     /// What keeps this user from writing the table, on each host.
-    async fn check_write(&self, table: &TableSchema) -> Result<Vec<Error>, Error> {
+    async fn check_write(&self, table: &TableSchema, keyed: bool) -> Result<Vec<Error>, Error> {
         if let [host] = self.all() {
-            return check::check(&host.server, table).await;
+            return check::check(&host.server, table, keyed).await;
         }
         let (mut problems, mut failure) = (Vec::new(), None);
         for host in self.all() {
@@ -113,7 +145,7 @@ impl Hosts {
             let found = async {
                 match same_table(&host.server, table).await? {
                     Some(problem) => Ok(vec![problem]),
-                    None => check::check(&host.server, table).await,
+                    None => check::check(&host.server, table, keyed).await,
                 }
             };
             match host.remember(found.await) {
@@ -160,7 +192,8 @@ fn at(endpoint: &str, error: Error) -> Error {
 async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
     let regrouped = regroup(block)?;
     let block = regrouped.as_ref().unwrap_or(block);
-    let mut encoder = Encoder::new(block, CHUNK)?;
+    let further = Further::of(block)?;
+    let mut encoder = Encoder::new(block, &further, CHUNK)?;
     let table = server.resolve(&block.layout.table.name);
     let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();
     let sql = format!("INSERT INTO {} ({}) FORMAT Native", grammar::quote_table(&table), columns.join(", "));

@@ -1,7 +1,7 @@
 //! The types that new columns get.
 
 use super::grammar::quote;
-use super::type_text::call;
+use super::type_text::{Call, call};
 use crate::contract::{LogicalType, Refusal, ValueType};
 
 /// The type of a new column.
@@ -80,6 +80,17 @@ pub(super) fn nullable(text: &str) -> Result<String, Refusal> {
             _,
         ) => Err(Refusal(format!("ClickHouse has no nullable {text}"))),
         _ => Ok(format!("Nullable({text})")),
+    }
+}
+
+/// The type without null.
+pub(super) fn not_nullable(text: &str) -> String {
+    match call(text) {
+        Some(Call { name: "LowCardinality", arguments }) if arguments.len() == 1 => {
+            format!("LowCardinality({})", not_nullable(arguments[0]))
+        }
+        Some(Call { name: "Nullable", arguments }) if arguments.len() == 1 => arguments[0].to_owned(),
+        _ => text.to_owned(),
     }
 }
 
@@ -183,6 +194,9 @@ mod tests {
         assert_eq!(nullable("Nullable(String)").unwrap(), "Nullable(String)");
         assert_eq!(nullable("Variant(Int8)").unwrap(), "Variant(Int8)");
         assert_eq!(nullable("Tuple(Int8)").unwrap(), "Nullable(Tuple(Int8))");
+        assert_eq!(not_nullable("LowCardinality(Nullable(String))"), "LowCardinality(String)");
+        assert_eq!(not_nullable("Nullable(Decimal(9, 2))"), "Decimal(9, 2)");
+        assert_eq!(not_nullable("Array(Nullable(Int8))"), "Array(Nullable(Int8))");
         assert_eq!(nullable("Array(Int8)").unwrap_err().0, "ClickHouse has no nullable Array(Int8)");
     }
 }

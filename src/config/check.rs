@@ -1,5 +1,7 @@
 //! From the raw configuration to the checked one: what must be there, what fits together, what rowfall keeps to itself.
 
+mod mode;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,14 +11,14 @@ use url::Url;
 use super::error::{Place, Problem};
 use super::not_yet;
 use super::raw::{
-    Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget, RawTopic, RawUnit,
-    RawUnknownFields,
+    self, Evolve as RawEvolve, Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget,
+    RawTopic, RawUnit, RawUnknownFields,
 };
 use super::routes::{Routes, Rule, Topics};
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route, Settings, Unit,
-    UnknownFields,
+    BatchLimits, ColumnSettings, Delivery, Evolve, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route,
+    Settings, Unit, UnknownFields,
 };
 use super::tree::{Node, dotted};
 use super::typed::listed;
@@ -42,7 +44,7 @@ const PROPERTY_VALUES: [(&str, &[&str]); 2] = [
 ];
 
 /// Schemes that have a dialect.
-const SCHEMES: [&str; 3] = ["clickhouse", "clickhouses", "sqlite"];
+const SCHEMES: [&str; 7] = ["clickhouse", "clickhouses", "postgres", "postgresql", "mysql", "mariadb", "sqlite"];
 
 /// A column of texts holds less than 4 GiB, and a single record may come on top of the limit.
 const MAX_BATCH_BYTES: usize = 1 << 30;
@@ -61,6 +63,7 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
     let kafka = checker.kafka(raw.kafka);
     let wait = raw.target.wait.0;
     let target = checker.target(raw.target);
+    let delivery = checker.delivery(raw.delivery, target.as_ref());
     let memory = raw.memory.0.0;
     let bytes = raw.batch.bytes.map_or_else(|| DEFAULT_BATCH_BYTES.min(memory / 2), |size| size.0);
     let batch = BatchLimits { rows: raw.batch.rows, bytes, age: raw.batch.age.0 };
@@ -73,6 +76,7 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
             kafka,
             target,
             wait,
+            delivery,
             batch,
             memory,
             workers,
@@ -174,11 +178,6 @@ impl Checker<'_> {
         };
         let no_host = |url: &Url| url.host_str().is_none_or(str::is_empty);
         match target.url.scheme() {
-            scheme if not_yet::SCHEMES.contains(&scheme) => {
-                let problem = not_yet::problem(&format!("{scheme}://"))
-                    .help("use clickhouse://, clickhouses:// (TLS) or sqlite://");
-                self.problems.push(problem.at(self.tree.place(&path)));
-            }
             scheme if !SCHEMES.contains(&scheme) => {
                 self.refuse(&path, "`target.url` names no database that rowfall knows".to_owned(), HELP);
             }
@@ -188,6 +187,19 @@ impl Checker<'_> {
             _ => {}
         }
         Some(target)
+    }
+
+    fn delivery(&mut self, raw: Option<raw::Delivery>, target: Option<&Target>) -> Option<Delivery> {
+        let by_transactions = target.is_none_or(|target| !target.url.scheme().starts_with("clickhouse"));
+        if raw == Some(raw::Delivery::ExactlyOnce) && !by_transactions {
+            let problem = not_yet::problem("delivery: exactly-once")
+                .help("with ClickHouse records arrive at least once: leave `delivery` out");
+            self.problems.push(problem.at(self.tree.place(&["delivery"])));
+        }
+        raw.map(|raw| match raw {
+            raw::Delivery::ExactlyOnce => Delivery::ExactlyOnce,
+            raw::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
+        })
     }
 
     fn batch(&mut self, batch: BatchLimits, memory: usize) {
@@ -270,14 +282,28 @@ impl Checker<'_> {
             let path = ["topics", topic.as_str(), "table"];
             self.refuse(&path, format!("`{}` is no table's name", dotted(&path)), "write `name` or `schema.name`");
         }
+        let mode = self.mode(&topic, &raw);
+        let evolve = match raw.evolve {
+            RawEvolve::None => Evolve::None,
+            RawEvolve::Add => Evolve::Add,
+            RawEvolve::Widen => Evolve::Widen,
+        };
         let unknown_fields = match raw.unknown_fields {
-            RawUnknownFields::Error => UnknownFields::Error,
-            RawUnknownFields::Ignore => UnknownFields::Ignore,
-            RawUnknownFields::Column(name) => {
+            None if evolve == Evolve::None => UnknownFields::Error,
+            None => UnknownFields::Add,
+            Some(RawUnknownFields::Error) => UnknownFields::Error,
+            Some(RawUnknownFields::Ignore) => UnknownFields::Ignore,
+            Some(RawUnknownFields::Add) => {
+                if evolve == Evolve::None {
+                    let path = ["topics", topic.as_str(), "unknown_fields"];
+                    let message = format!("`{}: add` needs `evolve: add`", dotted(&path));
+                    self.refuse(&path, message, "set `evolve: add` for the topic");
+                }
+                UnknownFields::Add
+            }
+            Some(RawUnknownFields::Column(name)) => {
                 let path = ["topics", topic.as_str(), "unknown_fields"];
-                if not_yet::value(&path.map(str::to_owned), &name) {
-                    self.problems.push(not_yet::problem(&format!("unknown_fields: {name}")).at(self.tree.place(&path)));
-                } else if name.trim().is_empty() {
+                if name.trim().is_empty() {
                     self.refuse(
                         &path,
                         format!("`{}` is empty", dotted(&path)),
@@ -308,7 +334,20 @@ impl Checker<'_> {
             cluster: raw.clickhouse.cluster,
         };
         let key = topic.clone();
-        Route { key, topic, table, create: raw.create, unknown_fields, null, nested, flatten, columns, storage }
+        Route {
+            key,
+            topic,
+            table,
+            mode,
+            create: raw.create,
+            evolve,
+            unknown_fields,
+            null,
+            nested,
+            flatten,
+            columns,
+            storage,
+        }
     }
 
     fn flatten(&mut self, topic: &str, RawFlatten { separator, depth }: RawFlatten) -> Flatten {

@@ -33,8 +33,8 @@ pub use error::ConfigError;
 pub use reference::{json_schema, reference_markdown};
 pub use routes::{Routes, Rule};
 pub use settings::{
-    BatchLimits, ColumnSettings, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route, Settings, StartFrom,
-    Unit, UnknownFields,
+    Absent, BatchLimits, COORDINATES, ColumnSettings, Delivery, Evolve, Flatten, KafkaSettings, KeyFormat, KeySource,
+    Mode, Nested, NullPolicy, Overrides, Route, Settings, StartFrom, Unit, UnknownFields,
 };
 
 use error::{Place, Problem};

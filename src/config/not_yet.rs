@@ -4,32 +4,16 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 10] = [
-    "registry",
-    "http",
-    "errors.dead_letter_topic",
-    "errors.max_consecutive",
-    "errors.max_rate",
-    "topics.*.key",
-    "topics.*.primary_key",
-    "topics.*.deletes",
-    "topics.*.absent",
-    "topics.*.metadata",
-];
+pub(super) const KEYS: [&str; 6] =
+    ["registry", "http", "errors.dead_letter_topic", "errors.max_consecutive", "errors.max_rate", "topics.*.metadata"];
 
 /// Words that a key which is there already will take.
-pub(super) const VALUES: [(&str, &[&str]); 7] = [
-    ("delivery", &["exactly-once"]),
+pub(super) const VALUES: [(&str, &[&str]); 4] = [
     ("errors.bad_record", &["dead-letter", "skip"]),
     ("topics.*.value", &["avro", "json-schema", "protobuf", "connect-json", "string", "bytes"]),
     ("topics.*.envelope", &["debezium"]),
-    ("topics.*.mode", &["upsert"]),
-    ("topics.*.evolve", &["add", "widen"]),
-    ("topics.*.unknown_fields", &["add"]),
+    ("topics.*.key", &["avro", "json-schema", "protobuf", "connect-json", "bytes"]),
 ];
-
-/// Schemes of the databases to come.
-pub(super) const SCHEMES: [&str; 4] = ["postgres", "postgresql", "mysql", "mariadb"];
 
 /// Templates of table names to come, by what follows `${`: headers and fields.
 pub(super) fn table_template(inner: &str) -> bool {

@@ -23,8 +23,8 @@ pub(super) struct Raw {
     pub(super) kafka: RawKafka,
     /// Where rows go.
     pub(super) target: RawTarget,
-    /// What a crash may do.
-    pub(super) delivery: Delivery,
+    /// What a crash may do. Default: `exactly-once` where the database has transactions, `at-least-once` with ClickHouse.
+    pub(super) delivery: Option<Delivery>,
     /// When a batch is closed and written: at whichever limit it meets first.
     pub(super) batch: RawBatch,
     /// Bytes in flight between Kafka and the database. When they are spent, rowfall stops reading. At least twice
@@ -66,9 +66,10 @@ pub(super) struct RawKafka {
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a map such as `{ url: sqlite://orders.db }`")]
 pub(super) struct RawTarget {
-    /// `clickhouse://user:password@host:port/database`, `clickhouses://…` (TLS) or `sqlite://path`. Required. ClickHouse
-    /// may have several hosts, `clickhouse://user:password@host:port,host:port/database`: inserts go around those that
-    /// answer. Each must reach the same table: be a replica of it, or have a Distributed table over it.
+    /// `clickhouse://user:password@host:port/database`, `clickhouses://…` (TLS), `postgres://user:password@host:port/database`
+    /// (TLS by `?sslmode=`), `mysql://…`, `mariadb://…` (TLS by `?ssl-mode=`) or `sqlite://path`. Required. ClickHouse may
+    /// have several hosts, `clickhouse://user:password@host:port,host:port/database`: inserts go around those that answer.
+    /// Each must reach the same table: be a replica of it, or have a Distributed table over it.
     pub(super) url: Option<String>,
     /// Compression of what is sent, where the database knows it.
     pub(super) compression: RawCompression,
@@ -98,11 +99,13 @@ pub(super) enum RawCompression {
     Zstd,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Delivery {
+    /// Every record arrives, once: the database keeps how far each partition has come, in the table `rowfall_offsets`,
+    /// in the transaction that writes the rows. Not available yet with ClickHouse.
+    ExactlyOnce,
     /// Every record arrives; after a crash the last batches may arrive twice.
-    #[default]
     AtLeastOnce,
 }
 
@@ -166,18 +169,32 @@ pub(super) struct RawTopic {
     pub(super) value: ValueFormat,
     /// What surrounds the row in a record's value.
     pub(super) envelope: Envelope,
+    /// The format of the records' keys, where `primary_key` or `deletes` reads them.
+    pub(super) key: KeyFormat,
     /// What a record does to the table.
     pub(super) mode: Mode,
+    /// Which stored row a record is about, with `mode: upsert`: columns that the record's value fills (`[customer, id]`),
+    /// `record-key` (the fields of the record's key; a key that is no object fills the table's one key column, or the one
+    /// that `record-key:id` names), or `coordinates` (columns `_topic`, `_partition` and `_offset`: a record that comes
+    /// twice stands once). The table needs a primary key or a unique index of these columns; one that rowfall creates
+    /// gets it. Default: the primary key that the table has.
+    pub(super) primary_key: OneOrMany,
+    /// Whether records without a value (tombstones) delete the row of their key, with `mode: upsert`. The record's key
+    /// then has to say all columns of `primary_key`.
+    pub(super) deletes: bool,
+    /// What an upsert does with a column that the record lacks.
+    pub(super) absent: RawAbsent,
     /// Whether to create the table when it is missing.
     pub(super) create: bool,
     /// Whether to leave the topic unread for now: its table is looked at and its partitions are taken, but no record is
     /// read and nothing committed.
     pub(super) paused: bool,
-    /// What may change in a table that is there.
+    /// What may change in a table that is there, for a record that does not fit it otherwise.
     pub(super) evolve: Evolve,
     /// What to do with a field for which the table has no column: `error` (the record is bad), `ignore` (the field is
-    /// left out), or the name of a column that takes all such fields as one JSON object.
-    pub(super) unknown_fields: RawUnknownFields,
+    /// left out), `add` (the table gets the column; needs `evolve`), or the name of a column that takes all such fields
+    /// as one JSON object. Default: `add` where `evolve` is set, otherwise `error`.
+    pub(super) unknown_fields: Option<RawUnknownFields>,
     /// What to do where a column that cannot be null gets null, or has no DEFAULT and its field is lacking.
     pub(super) null: RawNull,
     /// What becomes of objects and arrays. A column's own `nested` goes before it.
@@ -197,11 +214,15 @@ impl Default for RawTopic {
             table: None,
             value: ValueFormat::default(),
             envelope: Envelope::default(),
+            key: KeyFormat::default(),
             mode: Mode::default(),
+            primary_key: OneOrMany::default(),
+            deletes: false,
+            absent: RawAbsent::default(),
             create: true,
             paused: false,
             evolve: Evolve::default(),
-            unknown_fields: RawUnknownFields::default(),
+            unknown_fields: None,
             null: RawNull::default(),
             nested: RawNested::default(),
             flatten: RawFlatten::default(),
@@ -233,6 +254,29 @@ pub(super) enum Mode {
     /// It becomes a row.
     #[default]
     Insert,
+    /// It becomes a row, or changes the row that has its key.
+    Upsert,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KeyFormat {
+    /// JSON: an object with a field per column, or one value.
+    #[default]
+    Json,
+    /// UTF-8 text, as it is.
+    String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawAbsent {
+    /// It stays as it is; a new row gets the column's DEFAULT. ClickHouse replaces whole rows, so that such a record is
+    /// bad there unless the table is a CoalescingMergeTree.
+    #[default]
+    Keep,
+    /// It gets its DEFAULT, or null.
+    Default,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -241,15 +285,20 @@ pub(super) enum Evolve {
     /// Nothing.
     #[default]
     None,
+    /// It gets columns.
+    Add,
+    /// It gets columns, and columns become wider: a larger integer or float, finer timestamps, null where there was
+    /// none. No value that is stored changes.
+    Widen,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(from = "String", into = "String")]
 #[schemars(with = "String")]
 pub(super) enum RawUnknownFields {
-    #[default]
     Error,
     Ignore,
+    Add,
     Column(String),
 }
 
@@ -258,6 +307,7 @@ impl From<String> for RawUnknownFields {
         match text.as_str() {
             "error" => Self::Error,
             "ignore" => Self::Ignore,
+            "add" => Self::Add,
             _ => Self::Column(text),
         }
     }
@@ -268,6 +318,7 @@ impl From<RawUnknownFields> for String {
         match raw {
             RawUnknownFields::Error => "error".to_owned(),
             RawUnknownFields::Ignore => "ignore".to_owned(),
+            RawUnknownFields::Add => "add".to_owned(),
             RawUnknownFields::Column(name) => name,
         }
     }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub target: Target,
     /// How long a run waits at the start for a server that does not answer.
     pub wait: Duration,
+    /// What a crash may do; where nothing is said, the best that the database can.
+    pub delivery: Option<Delivery>,
     /// When a batch is closed.
     pub batch: BatchLimits,
     /// Bytes that may be in flight between Kafka and the database; at least twice `batch.bytes`.
@@ -96,6 +98,15 @@ pub enum StartFrom {
     Offset(i64),
 }
 
+/// What a crash may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every record arrives, once.
+    ExactlyOnce,
+    /// Every record arrives; the last batches may arrive twice.
+    AtLeastOnce,
+}
+
 /// When a batch is closed: whichever limit it meets first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -116,8 +127,12 @@ pub struct Route {
     pub key: String,
     /// The table, with its templates filled in.
     pub table: TableName,
+    /// What a record does to the table.
+    pub mode: Mode,
     /// Whether to create the table when it is missing.
     pub create: bool,
+    /// What may change in a table that is there.
+    pub evolve: Evolve,
     /// What to do with a field for which the table has no column.
     pub unknown_fields: UnknownFields,
     /// What to do with null, or nothing, for a column that takes neither.
@@ -140,7 +155,9 @@ impl Route {
             topic: topic.to_owned(),
             key: topic.to_owned(),
             table,
+            mode: Mode::Insert,
             create: false,
+            evolve: Evolve::None,
             unknown_fields: UnknownFields::Error,
             null: NullPolicy::Error,
             nested: Nested::Native,
@@ -149,6 +166,57 @@ impl Route {
             storage: Storage::default(),
         }
     }
+}
+
+/// What a record does to the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It becomes a row.
+    Insert,
+    /// It becomes a row, or changes the row that has its key.
+    Upsert {
+        /// Which row that is.
+        key: KeySource,
+        /// The format of the records' keys.
+        format: KeyFormat,
+        /// Whether a record without a value deletes it.
+        deletes: bool,
+        /// What becomes of a column that the record lacks.
+        absent: Absent,
+    },
+}
+
+/// Which stored row a record is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The record's value fills these columns; where there is none, those of the table's primary key.
+    Value(Vec<String>),
+    /// The record's key fills these columns; where there is none, those that it has fields for, or the table's primary
+    /// key.
+    Record(Vec<String>),
+    /// [`COORDINATES`].
+    Coordinates,
+}
+
+/// The columns of a record's place: topic, partition, offset.
+pub const COORDINATES: [&str; 3] = ["_topic", "_partition", "_offset"];
+
+/// How a record's key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// JSON.
+    Json,
+    /// UTF-8 text.
+    String,
+}
+
+/// What an upsert does with a column that the record lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It stays as it is.
+    Keep,
+    /// It gets its DEFAULT, or null.
+    Default,
 }
 
 /// What becomes of an object or an array.
@@ -186,6 +254,17 @@ pub enum Unit {
     Days,
 }
 
+/// What may change in a table that is there, for a record that does not fit it otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evolve {
+    /// Nothing.
+    None,
+    /// It gets columns.
+    Add,
+    /// It gets columns, and columns become wider.
+    Widen,
+}
+
 /// What to do with a field for which the table has no column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownFields {
@@ -193,6 +272,8 @@ pub enum UnknownFields {
     Error,
     /// The field is left out.
     Ignore,
+    /// The table gets the column.
+    Add,
     /// All such fields go into this column, as one JSON object.
     Column(String),
 }

@@ -1,8 +1,8 @@
 //! Why a record is bad, in words.
 
-use super::BadRecord;
 use super::cell::Misfit;
 use super::program::{COMPUTED, Program};
+use super::{BadRecord, Cure};
 
 /// What a record failed at.
 pub(super) enum Failure {
@@ -30,10 +30,16 @@ impl Failure {
                 column: Some((table_column.name.clone(), table_column.type_text.clone())),
                 reason,
                 hint,
+                cure: None,
             }
         };
-        let of_record =
-            |field: Option<String>, reason: String, hint: String| BadRecord { field, column: None, reason, hint };
+        let of_record = |field: Option<String>, reason: String, hint: String| BadRecord {
+            field,
+            column: None,
+            reason,
+            hint,
+            cure: None,
+        };
         match self {
             Self::Syntax(reason) => {
                 of_record(None, reason, "see whether the topic's values are JSON: `value:` names the format".to_owned())
@@ -47,11 +53,14 @@ impl Failure {
                 let hint = format!("leave the field out with `columns.{field}.drop: true`, or with `unknown_fields`");
                 of_record(Some(field), format!("the column of this name cannot be filled: {COMPUTED}"), hint)
             }
-            Self::Unknown(field) => of_record(
-                Some(field),
-                "the table has no column for it".to_owned(),
-                "add the column, or set `unknown_fields: ignore`".to_owned(),
-            ),
+            Self::Unknown(field) => BadRecord {
+                cure: Some(Cure::Columns),
+                ..of_record(
+                    Some(field),
+                    "the table has no column for it".to_owned(),
+                    "add the column, set `evolve: add` to have it added, or `unknown_fields: ignore`".to_owned(),
+                )
+            },
             Self::NotOpened(object) => of_record(
                 Some(program.objects[object].name.to_string()),
                 "only fields inside it have columns, and here it is no object".to_owned(),
@@ -69,6 +78,15 @@ impl Failure {
             ),
             Self::Absent(column) => {
                 let name = &program.columns[column].table_column.name;
+                if program.layout.key.contains(&column) {
+                    let reason = "the record lacks the field, which is part of the key".to_owned();
+                    return of_column(column, reason, "mend the producer, or say another `primary_key`".to_owned());
+                }
+                if program.whole_rows {
+                    let reason = "the record lacks the field, and the database replaces the row as a whole".to_owned();
+                    let hint = "set `absent: default` for the topic, or make the table a CoalescingMergeTree";
+                    return of_column(column, reason, hint.to_owned());
+                }
                 of_column(
                     column,
                     "the record lacks the field, and the column is neither nullable nor has it a DEFAULT".to_owned(),
@@ -86,7 +104,9 @@ impl Failure {
                     ),
                     false => "alter the column, or mend the producer".to_owned(),
                 };
-                of_column(column, misfit.describe(&takes), hint)
+                let key = program.layout.key.contains(&column);
+                let cure = (!key && misfit.is_cured_by_width()).then(|| Cure::Type(rule.table_column.name.clone()));
+                BadRecord { cure, ..of_column(column, misfit.describe(&takes), hint) }
             }
         }
     }
@@ -110,6 +130,11 @@ impl Misfit {
             Self::NeedsText => format!("takes {takes}, the record has another"),
             Self::Within(place, takes, misfit) => format!("{place} {}", misfit.describe(takes)),
         }
+    }
+
+    /// Whether a wider type, or one that takes null, may take the value.
+    fn is_cured_by_width(&self) -> bool {
+        matches!(self, Self::Range | Self::Precision | Self::Ticks | Self::Kind(_) | Self::Null)
     }
 
     fn is_number_for_time(&self) -> bool {

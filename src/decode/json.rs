@@ -69,6 +69,7 @@ impl Decoder {
             column: None,
             reason: format!("the value is not UTF-8 (byte {})", e.valid_up_to()),
             hint: "see whether the topic's values are JSON: `value:` names the format".to_owned(),
+            cure: None,
         })?;
         if is_too_deep(payload) {
             return Err(BadRecord {
@@ -76,6 +77,7 @@ impl Decoder {
                 column: None,
                 reason: format!("objects and arrays lie more than {MAX_DEPTH} deep in each other"),
                 hint: "mend the producer: nobody means this".to_owned(),
+                cure: None,
             });
         }
         let mut all_by_text = false;
@@ -456,6 +458,11 @@ impl Visitor<'_> for Key<'_, '_, '_> {
             None => match self.run.program.unknown {
                 Unknown::Refused => Err(self.run.fail(Failure::Unknown(format!("{}{name}", self.known.prefix)))),
                 Unknown::Ignored => Ok(None),
+                Unknown::Added => {
+                    self.run.rest.clear();
+                    self.run.rest.extend([&*self.known.prefix, name]);
+                    Ok(None)
+                }
                 Unknown::Collected(_) => {
                     self.run.collect(&self.known.prefix, name);
                     Ok(None)
@@ -485,8 +492,14 @@ impl<'de, B: Backend> DeserializeSeed<'de> for Rest<'_, '_, B> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let raw = B::raw(deserializer)?;
         self.0.check_strings(&raw)?;
-        if matches!(self.0.program.unknown, Unknown::Collected(_)) {
-            self.0.rest.push_str(&raw);
+        match self.0.program.unknown {
+            Unknown::Collected(_) => self.0.rest.push_str(&raw),
+            // Null says nothing of the column that the table would get, and is what it would hold.
+            Unknown::Added if &*raw != "null" => {
+                let field = std::mem::take(self.0.rest);
+                return Err(self.0.fail(Failure::Unknown(field)));
+            }
+            Unknown::Added | Unknown::Ignored | Unknown::Refused => {}
         }
         Ok(())
     }
@@ -519,7 +532,7 @@ impl<'a, B: Backend> Inner<'_, 'a, B> {
     /// Neither an object nor null, and there is no column that takes it.
     fn other<E: serde::de::Error>(self) -> Result<(), E> {
         match self.0.program.unknown {
-            Unknown::Refused => Err(self.0.fail(Failure::NotOpened(self.2))),
+            Unknown::Refused | Unknown::Added => Err(self.0.fail(Failure::NotOpened(self.2))),
             Unknown::Ignored | Unknown::Collected(_) => Ok(()),
         }
     }

@@ -14,12 +14,14 @@ mod fields;
 mod json;
 mod nested;
 mod program;
+mod rows;
 mod time;
 
 pub(crate) use fields::Flattening;
 pub use json::Decoder;
 pub(crate) use json::is_too_deep;
-pub use program::{Program, RefusedColumn};
+pub use program::{Lacking, Part, Program, RefusedColumn};
+pub use rows::{Folding, Keyed, OWN_VERSION, Record, RowDecoder, RowProgram};
 pub use time::text_kind;
 
 use std::fmt;
@@ -35,6 +37,17 @@ pub struct BadRecord {
     pub reason: String,
     /// What an operator can do, an imperative sentence.
     pub hint: String,
+    /// What change of the table would let the record in, if one would.
+    pub cure: Option<Cure>,
+}
+
+/// What change of a table would let a record in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// Columns for fields that it has none for.
+    Columns,
+    /// Another type for this column, or null.
+    Type(String),
 }
 
 impl fmt::Display for BadRecord {

@@ -19,6 +19,39 @@ pub struct Program {
     pub(super) objects: Vec<Object>,
     /// What to do with the others.
     pub(super) unknown: Unknown,
+    /// Whether what a record lacks would be lost: the database keeps nothing of the row before.
+    pub(super) whole_rows: bool,
+    /// Whether what a record lacks stays as it is.
+    keeps: bool,
+}
+
+/// Which of a table's columns a program fills, and what they ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// These come first, in this order, and every record has a value for them: indices of the table's columns.
+    pub key: Vec<usize>,
+    /// Whether the key is all. Otherwise the table's other columns follow, in its order.
+    pub key_only: bool,
+    /// Columns that are filled otherwise: a field of such a name is passed over.
+    pub elsewhere: Vec<usize>,
+    /// Columns that every record has to have a value for, although they are not in the key.
+    pub required: Vec<usize>,
+    /// What to mark where a record lacks a field.
+    pub lacking: Lacking,
+    /// Whether fields that have no column are passed over, whatever the route says of them.
+    pub ignore_unknown: bool,
+}
+
+/// What to do with a column whose field a record lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lacking {
+    /// It gets null, or its DEFAULT.
+    #[default]
+    Default,
+    /// It keeps what the stored row has.
+    Keep,
+    /// The record is bad: the stored row would lose it.
+    Refuse,
 }
 
 /// What becomes of a field that the program does not know.
@@ -26,6 +59,8 @@ pub struct Program {
 pub(super) enum Unknown {
     Refused,
     Ignored,
+    /// The record is bad until the table has a column for it, unless it is null.
+    Added,
     /// All of them go into this column, an index into `Program::columns`, as one JSON object.
     Collected(usize),
 }
@@ -84,12 +119,20 @@ impl Program {
     /// # Errors
     /// Names every column that cannot be written, and every configured column that the table does not have.
     pub fn compile(table: &Arc<TableSchema>, route: &Route) -> Result<Self, Vec<RefusedColumn>> {
+        Self::compile_part(table, route, &Part::default())
+    }
+
+    /// As [`Program::compile`], for a part of the table's columns.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compile_part(table: &Arc<TableSchema>, route: &Route, part: &Part) -> Result<Self, Vec<RefusedColumn>> {
         let lacked = |c: &&ColumnSettings| !table.columns.iter().any(|t| t.name == c.name);
         let is_column = |c: &&ColumnSettings| !c.drop && c.nested != Some(Nested::Flatten);
         let mut refused: Vec<RefusedColumn> = route
             .columns
             .iter()
-            .filter(|c| lacked(c) && is_column(c))
+            .filter(|c| !part.key_only && lacked(c) && is_column(c))
             .map(|c| RefusedColumn {
                 column: c.name.clone(),
                 type_text: c.type_text.clone().unwrap_or_default(),
@@ -99,12 +142,21 @@ impl Program {
             .collect();
         let (mut targets, mut columns) = (Vec::new(), Vec::<ColumnRule>::new());
         let mut unknown = match &route.unknown_fields {
+            _ if part.ignore_unknown => Unknown::Ignored,
             UnknownFields::Ignore => Unknown::Ignored,
+            UnknownFields::Add => Unknown::Added,
             UnknownFields::Error | UnknownFields::Column(_) => Unknown::Refused,
         };
-        for (index, column) in table.columns.iter().enumerate() {
+        let others = (0..table.columns.len())
+            .filter(|index| !part.key_only && !part.key.contains(index) && !part.elsewhere.contains(index));
+        for index in part.key.iter().copied().chain(others) {
+            let column = &table.columns[index];
             let configured = route.columns.iter().find(|c| c.name == column.name);
             if configured.is_some_and(|c| c.drop) {
+                if part.key.contains(&index) {
+                    let hint = format!("take `columns.{}.drop` out", column.name);
+                    refused.push(refusal(column, "it is part of the key, and `drop` leaves it out", &hint));
+                }
                 continue;
             }
             if column.default == ColumnDefault::Generated {
@@ -116,7 +168,8 @@ impl Program {
                 continue;
             }
             match ColumnRule::new(column, configured, route) {
-                Ok(rule) => {
+                Ok(mut rule) => {
+                    rule.heed(part, index);
                     if matches!(&route.unknown_fields, UnknownFields::Column(rest) if *rest == column.name) {
                         unknown = Unknown::Collected(columns.len());
                         if !matches!(rule.value.logical, LogicalType::String | LogicalType::Json) {
@@ -133,6 +186,8 @@ impl Program {
             }
         }
         if let UnknownFields::Column(rest) = &route.unknown_fields
+            && !part.ignore_unknown
+            && !part.key_only
             && !matches!(unknown, Unknown::Collected(_))
         {
             refused.push(RefusedColumn {
@@ -150,12 +205,19 @@ impl Program {
                 hint: "drop fewer columns".to_owned(),
             });
         }
-        let objects = objects(table, route, &columns, unknown, &mut refused);
+        let objects = objects(table, route, part, &columns, unknown, &mut refused);
         if !refused.is_empty() {
             return Err(refused);
         }
-        let layout = Arc::new(Layout::new(Arc::clone(table), targets));
-        Ok(Self { layout, columns, objects, unknown })
+        let layout = Arc::new(Layout { key: (0..part.key.len()).collect(), ..Layout::new(Arc::clone(table), targets) });
+        Ok(Self {
+            layout,
+            columns,
+            objects,
+            unknown,
+            whole_rows: part.lacking == Lacking::Refuse,
+            keeps: part.lacking == Lacking::Keep,
+        })
     }
 
     /// Whether the table has a column of this name that takes no values.
@@ -163,18 +225,25 @@ impl Program {
         self.layout.table.columns.iter().any(|c| c.name == name && c.default == ColumnDefault::Generated)
     }
 
+    /// The field that fills the first column.
+    pub(super) fn first_field(&self) -> &str {
+        &self.columns[0].field
+    }
+
     /// For people: each field, the column that it fills with its type, and what to know of it.
     #[must_use]
     pub fn mapping(&self) -> Vec<[String; 3]> {
-        let row = |rule: &ColumnRule| {
+        let row = |index: usize, rule: &ColumnRule| {
             let column = &rule.table_column;
             let remark = match rule.when_absent {
+                Some(Mark::Absent) if self.keeps => "as it was where the record lacks it",
                 Some(_) if column.default == ColumnDefault::Ephemeral => "not stored: feeds other columns' DEFAULTs",
                 Some(Mark::Absent) if column.default == ColumnDefault::None => {
                     "its type's default where the record lacks it"
                 }
                 Some(Mark::Absent) => "DEFAULT where the record lacks it",
                 Some(_) => "null where the record lacks it",
+                None if self.layout.key.contains(&index) => "part of the key",
                 None => "must be in the record",
             };
             [rule.field.to_string(), format!("{} {}", column.name, column.type_text), remark.to_owned()]
@@ -192,7 +261,7 @@ impl Program {
             let column = &self.columns[column].table_column;
             ["…".to_owned(), format!("{} {}", column.name, column.type_text), "all other fields".to_owned()]
         });
-        let mut rows: Vec<_> = columns.map(|(_, rule)| row(rule)).chain(dropped).chain(collected).collect();
+        let mut rows: Vec<_> = columns.map(|(index, rule)| row(index, rule)).chain(dropped).chain(collected).collect();
         rows.dedup();
         rows
     }
@@ -202,6 +271,7 @@ impl Program {
 fn objects(
     table: &TableSchema,
     route: &Route,
+    part: &Part,
     columns: &[ColumnRule],
     unknown: Unknown,
     refused: &mut Vec<RefusedColumn>,
@@ -238,7 +308,16 @@ fn objects(
         // A way through a field that a column takes whole: the column has it.
         left_out.ok();
     }
-    for settings in route.columns.iter().filter(|c| c.nested == Some(Nested::Flatten) && !c.drop) {
+    for index in &part.elsewhere {
+        let name = &table.columns[*index].name;
+        let left_out = match way(name) {
+            Some(settings) => fields.way(&settings.from, None),
+            None => fields.name(name, None),
+        };
+        left_out.ok();
+    }
+    let flattened = route.columns.iter().filter(|c| c.nested == Some(Nested::Flatten) && !c.drop && !part.key_only);
+    for settings in flattened {
         if !fields.is_opened(&settings.from) {
             let separator = &route.flatten.separator;
             refused.push(RefusedColumn {
@@ -285,6 +364,21 @@ impl ColumnRule {
         let null_is_absent = !value.nullable && route.null == NullPolicy::Default;
         let field = settings.filter(|c| c.nested != Some(Nested::Flatten)).map_or(name, |c| &c.from).as_str().into();
         Ok(Self { field, value, table_column: column.clone(), when_absent, null_is_absent })
+    }
+
+    /// What the part asks of the column of this index.
+    fn heed(&mut self, part: &Part, index: usize) {
+        if part.key.contains(&index) || part.required.contains(&index) {
+            self.value.nullable = false;
+            self.null_is_absent = false;
+            self.when_absent = None;
+            return;
+        }
+        match part.lacking {
+            Lacking::Default => {}
+            Lacking::Keep => self.when_absent = Some(Mark::Absent),
+            Lacking::Refuse => self.when_absent = None,
+        }
     }
 
     fn refuse(&self, reason: &str, hint: &str) -> RefusedColumn {

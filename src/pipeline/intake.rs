@@ -1,19 +1,20 @@
 //! What a worker does with each record: decode it into its topic's open unit, close the unit when it is due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
-
-use rowfall_dialects::contract::TableName;
 
 use super::Report;
 use crate::batch::{OpenUnit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
-use crate::decode::Decoder;
+use crate::decode::{BadRecord, Record, RowDecoder};
+use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::position::{Offset, Owned, Span};
+use crate::source::queue::Message;
 use crate::source::worker;
 use crate::write::Lane;
 
@@ -34,23 +35,53 @@ pub(super) struct Intake {
 /// One topic of one worker.
 pub(super) struct TopicIntake {
     topic: Arc<str>,
-    decoder: Decoder,
+    decoder: RowDecoder,
     units: Units,
     open: Option<OpenUnit>,
     pace: Arc<Pace>,
     lane: Lane,
+    /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
+    era: Arc<AtomicU16>,
+    /// What alters the table, where the route allows it.
+    evolver: Option<Arc<Evolver>>,
 }
 
 impl TopicIntake {
-    pub(super) fn new(topic: &str, decoder: Decoder, budget: &Arc<Budget>, pace: Arc<Pace>, lane: Lane) -> Self {
+    pub(super) fn new(
+        topic: &str,
+        decoder: RowDecoder,
+        budget: &Arc<Budget>,
+        pace: Arc<Pace>,
+        lane: Lane,
+        era: Arc<AtomicU16>,
+        evolver: Option<Arc<Evolver>>,
+    ) -> Self {
         let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
-        Self { topic: topic.into(), decoder, units, open: None, pace, lane }
+        Self { topic: topic.into(), decoder, units, open: None, pace, lane, era, evolver }
+    }
+
+    /// Whether the table is another now, so that the record is to be tried again.
+    #[cold]
+    fn evolved(
+        &mut self,
+        bad: &BadRecord,
+        value: Option<&[u8]>,
+        budget: &Arc<Budget>,
+        reports: &Sender<Report>,
+    ) -> Result<bool, Problem> {
+        let (Some(evolver), Some(value), Some(_)) = (&self.evolver, value, &bad.cure) else { return Ok(false) };
+        let Some(program) = evolver.evolve(self.decoder.program(), bad, value)? else { return Ok(false) };
+        // What was read before is written as the table was then: the columns that it fills are still there.
+        self.close(reports, false);
+        self.units = Units::new(Arc::clone(&program.layout), Arc::clone(budget));
+        self.decoder = RowDecoder::new(program);
+        Ok(true)
     }
 
     /// `aged`: its age alone closes it.
     fn close(&mut self, reports: &Sender<Report>, aged: bool) {
         if let Some(open) = self.open.take() {
-            let unit = open.close(aged);
+            let unit = open.close(aged, self.decoder.program().folding);
             // Before the lane can tell that it is written. The coordinator outlives the workers.
             let _ = reports.send(Report::Closed(unit.spans.clone()));
             self.lane.send(unit);
@@ -85,18 +116,26 @@ impl Intake {
 
 impl worker::Intake for Intake {
     #[inline]
-    fn record(&mut self, owned: &Arc<Owned>, offset: Offset, value: Option<&[u8]>) -> Result<(), Problem> {
+    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<(), Problem> {
         let index = self.topic_of(owned);
         let topic = &mut self.topics[index];
-        let Some(value) = value else { return Err(tombstone(&topic.decoder.program().layout.table.name)) };
-        let open = match &mut topic.open {
-            Some(open) => open,
-            closed => closed.insert(topic.units.open()),
+        let record = Record {
+            key: message.key(),
+            value,
+            topic: &owned.partition.topic,
+            partition: owned.partition.partition,
+            offset: message.offset().0,
+            era: topic.era.load(Ordering::Relaxed),
         };
-        if let Err(bad) = open.push(&mut topic.decoder, owned, offset, value) {
-            let table = &topic.decoder.program().layout.table.name;
-            return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+        loop {
+            let open = topic.open.get_or_insert_with(|| topic.units.open());
+            let Err(bad) = open.push(&mut topic.decoder, owned, &record) else { break };
+            if !topic.evolved(&bad, value, &self.budget, &self.reports)? {
+                let table = &topic.decoder.program().layout.table.name;
+                return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+            }
         }
+        let open = topic.open.as_ref().expect("just filled");
         if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {
             topic.close(&self.reports, false);
         }
@@ -168,12 +207,4 @@ impl worker::Intake for Intake {
         }
         self.last = None;
     }
-}
-
-#[cold]
-fn tombstone(table: &TableName) -> Problem {
-    Problem::new(
-        format!("table {table}, the record has no value: a tombstone says delete, and `mode: insert` cannot"),
-        "leave tombstones out of the topic (cleanup.policy=delete); deletes come with a later version",
-    )
 }

@@ -25,15 +25,16 @@ mod lookout;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rowfall_dialects::contract::{Advice, Connection, Intent, Session, TableName, TableSchema};
+use rowfall_dialects::contract::{Advice, Connection, Error, Intent, Resumed, Session, TableName, TableSchema};
 
 use crate::budget::Budget;
-use crate::config::{Route, Rule, Settings};
-use crate::decode::{Decoder, Program};
+use crate::config::{Delivery, Mode, Route, Rule, Settings};
+use crate::decode::{RowDecoder, RowProgram};
+use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
@@ -101,7 +102,9 @@ pub struct Prepared {
     /// Whether it is not read for now.
     pub paused: bool,
     /// What fills the table.
-    pub program: Arc<Program>,
+    pub program: Arc<RowProgram>,
+    /// What alters the table, where the route allows it.
+    pub evolver: Option<Arc<Evolver>>,
 }
 
 /// What was prepared before the first row.
@@ -193,6 +196,23 @@ pub async fn connect_in_time(settings: &Settings, stop: &AtomicBool) -> Result<O
     }
 }
 
+/// What is promised of records: what the settings ask for, else the best that the database can.
+///
+/// # Errors
+/// When the database cannot keep the promise that is asked for.
+pub fn delivery(settings: &Settings, connection: &Connection) -> Result<Delivery, Problem> {
+    match (settings.delivery, connection.transactional) {
+        (Some(Delivery::ExactlyOnce), false) => {
+            let database = connection.grammar.name();
+            let what = format!("`delivery: exactly-once` is not available yet in this version with {database}");
+            Err(Problem::new(what, "leave `delivery` out, or say `at-least-once`"))
+        }
+        (Some(asked), _) => Ok(asked),
+        (None, true) => Ok(Delivery::ExactlyOnce),
+        (None, false) => Ok(Delivery::AtLeastOnce),
+    }
+}
+
 async fn told(stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -225,12 +245,12 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
     let rule = settings.routes.rule(&topic.name).expect("a route takes it");
     let route = settings.routes.of(&topic.name).expect("a route takes it");
     let mut is_empty = false;
-    let sample = || {
-        let values = tokio::task::block_in_place(|| topics::sample(&settings.kafka, &topic, SAMPLE))?;
-        is_empty = values.is_empty();
-        Ok(values)
+    let sampled = || {
+        let sample = sample(settings, &topic)?;
+        is_empty = sample.values.is_empty();
+        Ok(sample)
     };
-    let table = reconcile::look(connection, &route, sample).await;
+    let table = reconcile::look(connection, &route, sampled).await;
     let table = table.map_err(|problem| match is_empty && rule.is_pattern() {
         true => Unready::Empty,
         false => Unready::Problem(problem),
@@ -238,11 +258,20 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
     Found { paused: rule.paused, route, topic, table }
 }
 
+/// The first records of a topic.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn sample(settings: &Settings, topic: &TopicInfo) -> Result<topics::Sample, Problem> {
+    tokio::task::block_in_place(|| topics::sample(&settings.kafka, topic, SAMPLE))
+}
+
 /// Everything before the first row: creates what is missing, compiles what fills it.
 ///
 /// # Errors
 /// For the first topic, called by its name, that cannot work; and when none can that a pattern takes.
 pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Preparation, Problem> {
+    delivery(settings, connection)?;
     let mut found = look(settings, connection).await?;
     // Whatever can be refused is refused before anything is created.
     for Found { route, topic, table, .. } in &mut found {
@@ -281,11 +310,12 @@ async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unrea
     let Found { route, topic, paused, table } = found;
     let schema = reconcile::settle(connection, &route, table?).await.map_err(Unready::Problem)?;
     let program = ready(connection, &route, &schema).await.map_err(Unready::Problem)?;
-    Ok(Prepared { topic, paused, program })
+    let evolver = Evolver::new(connection, &route, &tokio::runtime::Handle::current()).map(Arc::new);
+    Ok(Prepared { topic, paused, program, evolver })
 }
 
 /// The program that fills the table, if nothing keeps this user from running it.
-async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<Program>, Problem> {
+async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<RowProgram>, Problem> {
     let program = reconcile::compile(route, schema)?;
     first(problems(connection, intent(route, schema)).await?)?;
     Ok(program)
@@ -297,7 +327,7 @@ fn first(problems: Vec<Problem>) -> Result<(), Problem> {
 
 /// What the route will do with its table.
 pub fn intent<'a>(route: &'a Route, table: &'a TableSchema) -> Intent<'a> {
-    Intent::Write { table, keyed: false, cluster: route.storage.cluster.as_deref() }
+    Intent::Write { table, keyed: route.mode != Mode::Insert, cluster: route.storage.cluster.as_deref() }
 }
 
 /// What would keep this user from doing it.
@@ -328,6 +358,8 @@ enum Report {
     LostPlace(Arc<Owned>, Offset, Problem),
     /// A partition was read to its end.
     Ended(Arc<Owned>),
+    /// The database was asked to give these partitions to this process.
+    Resumed(Vec<Arc<Owned>>, Result<Vec<Resumed>, Error>),
 }
 
 /// Moves records until told to stop, or to the end.
@@ -350,6 +382,10 @@ pub fn run(
             tracing::info!("{}: no topic matches it yet", rule.key);
         }
     }
+    let keeper = match delivery(settings, connection)? {
+        Delivery::ExactlyOnce => Some(Arc::from(settings.name.as_str())),
+        Delivery::AtLeastOnce => None,
+    };
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
     // Of each worker one unit that fills and one that is written, and one more for whoever is ahead.
@@ -370,7 +406,8 @@ pub fn run(
     }
     let session = Arc::clone(&connection.session);
     let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
-    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages };
+    let eras = BTreeMap::new();
+    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages, eras, keeper };
     let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
     let start_from = settings.kafka.start_from;
     Coordinator::new(consumer, workers, reported, supply, lookout, start_from, options.clone()).run(preparation)
@@ -395,18 +432,29 @@ struct Supply {
     /// By table, which several topics may share.
     paces: BTreeMap<TableName, Arc<Pace>>,
     outages: Arc<write::Outages>,
+    /// By topic: [`CommitNote::era`](crate::source::start::CommitNote::era).
+    eras: BTreeMap<String, Arc<AtomicU16>>,
+    /// With exactly-once: the pipeline whose progress the database keeps.
+    keeper: Option<Arc<str>>,
 }
 
 impl Supply {
     /// A worker's part of this topic: decoder, units, lane.
     fn intake(&mut self, prepared: &Prepared) -> TopicIntake {
-        let Prepared { topic, program, .. } = prepared;
+        let Prepared { topic, program, evolver, .. } = prepared;
         let tell = self.reports.clone();
         let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
         let pace = self.paces.entry(program.layout.table.name.clone());
         let pace = Arc::clone(pace.or_insert_with(|| Arc::new(Pace::new(self.age))));
         let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
-        let lane = Lane::open(&self.runtime, session, &program.layout.table, Arc::clone(&pace), outages, tell);
-        TopicIntake::new(&topic.name, Decoder::new(Arc::clone(program)), &self.budget, pace, lane)
+        let (table, keeper) = (&program.layout.table, self.keeper.clone());
+        let lane = Lane::open(&self.runtime, session, table, Arc::clone(&pace), outages, keeper, tell);
+        let (decoder, era) = (RowDecoder::new(Arc::clone(program)), Arc::clone(self.era(&topic.name)));
+        TopicIntake::new(&topic.name, decoder, &self.budget, pace, lane, era, evolver.clone())
+    }
+
+    /// The era that the topic's workers read.
+    fn era(&mut self, topic: &str) -> &Arc<AtomicU16> {
+        self.eras.entry(topic.to_owned()).or_default()
     }
 }

@@ -271,21 +271,49 @@ impl Consumer {
     /// # Errors
     /// When librdkafka refuses.
     pub fn go_on_at(&self, places: &[(TopicPartition, Offset)]) -> Result<(), Problem> {
-        if places.is_empty() {
-            return Ok(());
+        let places = places.iter().map(|(partition, offset)| (partition, RdOffset::Offset(offset.0)));
+        // Those that have not begun yet, or end, are read from the place that they are assigned with.
+        self.seek(list_of(places)).map(drop)
+    }
+
+    /// Has the next records of these partitions, which are paused, be those from these places on; none: from the oldest.
+    /// Answers those which librdkafka has not begun to serve yet: ask again soon.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn move_to(&self, places: &[(TopicPartition, Option<Offset>)]) -> Result<Vec<TopicPartition>, Problem> {
+        let offset = |from: &Option<Offset>| from.map_or(RdOffset::Beginning, |o| RdOffset::Offset(o.0));
+        self.seek(list_of(places.iter().map(|(partition, from)| (partition, offset(from)))))
+    }
+
+    /// Begins to fetch partitions that are paused, from these places, where they are.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn unpause(&self, places: &[(TopicPartition, Option<Offset>)]) -> Result<(), Problem> {
+        let list = list_of(places.iter().map(|(partition, _)| (partition, RdOffset::Invalid)));
+        self.client.resume(&list).map_err(|e| client_problem(&e, &self.brokers))?;
+        // A thread that had nothing to fetch sleeps for up to a second; a seek wakes it up, and nothing else does.
+        self.move_to(places).map(drop)
+    }
+
+    /// Answers the partitions that have not begun yet, or end.
+    fn seek(&self, places: TopicPartitionList) -> Result<Vec<TopicPartition>, Problem> {
+        if places.count() == 0 {
+            return Ok(Vec::new());
         }
-        let list = list_of(places.iter().map(|(partition, offset)| (partition, RdOffset::Offset(offset.0))));
-        let sought = self.client.seek_partitions(list, REQUEST);
+        let sought = self.client.seek_partitions(places, REQUEST);
         let sought = sought.map_err(|e| client_problem(&e, &self.brokers))?;
+        let mut not_begun = Vec::new();
         for element in sought.elements() {
-            let code = element.error().err().and_then(|e| e.rdkafka_error_code());
-            // Not begun yet, or ending: it is read from the place that it is assigned with.
-            if code.is_some_and(|c| !matches!(c, RDKafkaErrorCode::State | RDKafkaErrorCode::PreviousInProgress)) {
-                let place = format!("{}[{}]", element.topic(), element.partition());
-                return Err(Problem::new(format!("cannot go on reading {place}: {code:?}"), ""));
+            let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
+            match element.error().err().and_then(|e| e.rdkafka_error_code()) {
+                None => {}
+                Some(RDKafkaErrorCode::State | RDKafkaErrorCode::PreviousInProgress) => not_begun.push(partition),
+                Some(code) => return Err(Problem::new(format!("cannot go on reading {partition}: {code:?}"), "")),
             }
         }
-        Ok(())
+        Ok(not_begun)
     }
 
     /// Gives partitions back to the group.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rowfall_dialects::contract::Partition;
+
 /// A place in a partition: the next record to read has this offset or a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub i64);
@@ -48,6 +50,19 @@ pub struct Owned {
     pub partition: TopicPartition,
     /// Which time.
     pub period: Period,
+    /// With exactly-once: as the database gave it to this process.
+    pub taken: Option<Taken>,
+}
+
+/// A partition that was taken over in the database, which keeps its progress.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Taken {
+    /// What the database calls it.
+    pub partition: Partition,
+    /// In which epoch it may be moved.
+    pub epoch: i64,
+    /// The next offset then; `None` where nothing of it was written yet.
+    pub next: Option<i64>,
 }
 
 /// A range of a partition that is done with together: all records from `start` up to and without `end`, and the gaps

@@ -191,6 +191,17 @@ impl<'m> Message<'m> {
         }
     }
 
+    /// The record's key, where it has one.
+    #[inline]
+    #[must_use]
+    pub fn key(self) -> Option<&'m [u8]> {
+        if self.raw.key.is_null() {
+            return None;
+        }
+        // SAFETY: the key has `key_len` bytes and lives as long as the message.
+        Some(unsafe { std::slice::from_raw_parts(self.raw.key.cast::<u8>(), self.raw.key_len) })
+    }
+
     /// librdkafka's own words for an error.
     #[must_use]
     pub fn error_text(self) -> String {

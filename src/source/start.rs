@@ -32,6 +32,14 @@ pub struct CommitNote {
     /// `partitions=`: how many partitions the topic had when the group began to read it. Those above have appeared
     /// since.
     pub partitions: Option<i32>,
+    /// `count=`: how many partitions the topic has.
+    pub count: Option<i32>,
+    /// `era=`: how often the topic was created again, or got partitions, since the group began to read it. Of two
+    /// records of a key the one of the higher era is later, whatever their offsets are.
+    pub era: u16,
+    /// `epoch=`: the offset follows the progress that the database keeps with its rows, in this epoch. Without it the
+    /// group alone knows the offset.
+    pub epoch: Option<i64>,
 }
 
 impl CommitNote {
@@ -42,21 +50,23 @@ impl CommitNote {
         Self {
             topic: value("topic").filter(|id| !id.is_empty()).map(TopicId::new),
             partitions: value("partitions").and_then(|number| number.parse().ok()),
+            count: value("count").and_then(|number| number.parse().ok()),
+            era: value("era").and_then(|number| number.parse().ok()).unwrap_or(0),
+            epoch: value("epoch").and_then(|number| number.parse().ok()),
         }
     }
 }
 
 impl fmt::Display for CommitNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut between = "";
-        if let Some(topic) = &self.topic {
-            write!(f, "topic={topic}")?;
-            between = " ";
-        }
-        if let Some(partitions) = self.partitions {
-            write!(f, "{between}partitions={partitions}")?;
-        }
-        Ok(())
+        let words = [
+            self.topic.as_ref().map(|topic| format!("topic={topic}")),
+            self.partitions.map(|partitions| format!("partitions={partitions}")),
+            self.count.map(|count| format!("count={count}")),
+            Some(self.era).filter(|era| *era > 0).map(|era| format!("era={era}")),
+            self.epoch.map(|epoch| format!("epoch={epoch}")),
+        ];
+        f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -87,6 +97,11 @@ pub enum Begin {
 pub fn note<'c>(known: CommitNote, committed: impl Iterator<Item = &'c Committed>) -> CommitNote {
     let mut note = known;
     for before in committed {
+        let then = &before.note;
+        let recreated = matches!((&then.topic, &note.topic), (Some(then), Some(now)) if then != now);
+        let grown = matches!((then.count, note.count), (Some(then), Some(now)) if then != now);
+        let era = then.era.saturating_add(u16::from(recreated || grown));
+        note.era = note.era.max(era);
         match (&before.note.topic, &note.topic) {
             // A topic that was created again appeared as a whole.
             (Some(then), Some(now)) if then != now => note.partitions = Some(0),
@@ -114,7 +129,7 @@ mod tests {
     use super::*;
 
     fn noted(topic: &str, partitions: i32) -> CommitNote {
-        CommitNote { topic: Some(TopicId::new(topic)), partitions: Some(partitions) }
+        CommitNote { topic: Some(TopicId::new(topic)), partitions: Some(partitions), ..CommitNote::default() }
     }
 
     fn committed(offset: i64, note: CommitNote) -> Committed {
@@ -123,14 +138,20 @@ mod tests {
 
     #[test]
     fn notes_are_read_as_they_are_written() {
-        for note in
-            [noted("b8sMDFJTSAOEDHWOpOBsNw", 8), CommitNote::default(), CommitNote { topic: None, ..noted("x", 0) }]
-        {
+        let in_epoch = CommitNote { epoch: Some(3), ..noted("a", 8) };
+        for note in [
+            noted("b8sMDFJTSAOEDHWOpOBsNw", 8),
+            CommitNote::default(),
+            CommitNote { topic: None, ..noted("x", 0) },
+            CommitNote { count: Some(9), era: 3, ..noted("x", 8) },
+            in_epoch.clone(),
+        ] {
             assert_eq!(CommitNote::parse(&note.to_string()), note);
         }
         assert_eq!(noted("a", 8).to_string(), "topic=a partitions=8");
-        assert_eq!(CommitNote::parse("claim=1 topic=a epoch=3 partitions=8"), noted("a", 8));
-        for foreign in ["", "hello", "topic=", "topics=a", "partitions=many", "=", "topic"] {
+        assert_eq!(in_epoch.to_string(), "topic=a partitions=8 epoch=3");
+        assert_eq!(CommitNote::parse("claim=1 topic=a epoch=3 partitions=8"), in_epoch);
+        for foreign in ["", "hello", "topic=", "topics=a", "partitions=many", "epoch=", "=", "topic"] {
             assert_eq!(CommitNote::parse(foreign), CommitNote::default(), "{foreign}");
         }
     }
@@ -149,6 +170,17 @@ mod tests {
     }
 
     #[test]
+    fn an_era_begins_where_offsets_begin_anew_or_keys_may_move() {
+        let of = |topic, count, era| CommitNote { count: Some(count), era, ..noted(topic, 4) };
+        let before = [committed(7, of("t", 4, 2)), committed(9, of("t", 4, 1)), committed(9, CommitNote::default())];
+        let era = |topic, count| note(of(topic, count, 0), before.iter()).era;
+        assert_eq!((era("t", 4), era("t", 8), era("u", 4)), (2, 3, 3));
+        // The next time it is asked, and others have committed meanwhile.
+        let before = [committed(7, of("t", 8, 3)), committed(9, of("t", 4, 2))];
+        assert_eq!(note(of("t", 8, 0), before.iter()).era, 3);
+    }
+
+    #[test]
     fn what_the_group_began_with_is_kept_over_restarts() {
         // Eight are there now; the group began with four, and nobody has committed the others yet.
         let before = [committed(7, noted("t", 4)), committed(9, CommitNote::default()), committed(3, noted("t", 4))];
@@ -158,6 +190,6 @@ mod tests {
         // A first commit.
         assert_eq!(note(noted("t", 8), [].iter()), noted("t", 8));
         // Created again: whatever it has is new.
-        assert_eq!(note(noted("u", 8), before.iter()), noted("u", 0));
+        assert_eq!(note(noted("u", 8), before.iter()), CommitNote { era: 1, ..noted("u", 0) });
     }
 }

@@ -117,22 +117,34 @@ pub(super) fn describe(
     Ok(topics)
 }
 
-/// Up to `limit` values from the partitions' beginnings, read without a group; stops at their ends.
+/// What the first records of a topic hold.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// Their keys, of those that have one.
+    pub keys: Vec<Vec<u8>>,
+    /// Their values, of those that have one.
+    pub values: Vec<Vec<u8>>,
+}
+
+/// Records with up to `limit` values from the partitions' beginnings, read without a group; stops at their ends.
 ///
 /// # Errors
 /// When a partition cannot be read.
-pub fn sample(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<Vec<Vec<u8>>, Problem> {
+pub fn sample(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<Sample, Problem> {
     use rdkafka::message::Message;
     let client = plain_client(kafka)?;
     let partitions: Vec<_> = topic.each_partition().collect();
     client
         .assign(&list_of(partitions.iter().map(|p| (p, RdOffset::Beginning))))
         .map_err(|e| client_problem(&e, &kafka.brokers))?;
-    let (mut values, mut ended) = (Vec::new(), 0);
+    let (mut sample, mut ended) = (Sample::default(), 0);
     let deadline = Instant::now() + REQUEST;
-    while values.len() < limit && ended < partitions.len() && Instant::now() < deadline {
+    while sample.values.len() < limit && ended < partitions.len() && Instant::now() < deadline {
         match client.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => values.extend(message.payload().map(<[u8]>::to_vec)),
+            Some(Ok(message)) => {
+                sample.keys.extend(message.key().map(<[u8]>::to_vec));
+                sample.values.extend(message.payload().map(<[u8]>::to_vec));
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
             Some(Err(error)) => {
                 if let Some(problem) = fatal_problem(&error) {
@@ -142,7 +154,7 @@ pub fn sample(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<
             None => {}
         }
     }
-    Ok(values)
+    Ok(sample)
 }
 
 /// Asks about topics on a thread of its own, by the group's own client, for as long as there is one.

@@ -19,11 +19,11 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// What a worker does with what it reads. Its methods run on the worker's thread.
 pub trait Intake: Send {
-    /// Takes a record. An error stops the record's partition, from this record on.
+    /// Takes a record: a message with its value, if it has one. An error stops the record's partition, from this record on.
     ///
     /// # Errors
     /// Why the record cannot be taken.
-    fn record(&mut self, owned: &Arc<Owned>, offset: Offset, value: Option<&[u8]>) -> Result<(), Problem>;
+    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<(), Problem>;
 
     /// There is no record up to `end` any more behind those taken.
     fn passed(&mut self, owned: &Arc<Owned>, start: Offset, end: Offset);
@@ -183,7 +183,7 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                 self.intake.reached_end(&read.owned);
                 true
             }
-            Content::Record(value) => match self.intake.record(&read.owned, offset, value) {
+            Content::Record(value) => match self.intake.record(&read.owned, message, value) {
                 Ok(()) => {
                     read.position = Some(offset.next());
                     let reached = read.end.is_some_and(|end| offset.next() >= end);

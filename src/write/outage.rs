@@ -26,7 +26,7 @@ struct State {
 
 /// A write that has to be tried again, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub struct Waiting {
     outages: Arc<Outages>,
     table: String,
     written: bool,
@@ -34,7 +34,7 @@ pub(super) struct Waiting {
 
 impl Outages {
     /// A write into this table has failed for the first time.
-    pub(super) fn wait(self: &Arc<Self>, table: &TableName) -> Waiting {
+    pub fn wait(self: &Arc<Self>, table: &TableName) -> Waiting {
         let table = table.to_string();
         *self.state().waiting.entry(table.clone()).or_default() += 1;
         Waiting { outages: Arc::clone(self), table, written: false }
@@ -47,7 +47,7 @@ impl Outages {
 
 impl Waiting {
     /// It has failed, the first time or again; `age` is how old batches of its table become now.
-    pub(super) fn failed(&self, error: &Error, age: Duration) {
+    pub fn failed(&self, error: &Error, age: Duration) {
         let due = self.outages.state().goes_on(Instant::now());
         if let Some((since, tables)) = due {
             // On one line, the hint too: whoever collects logs takes them line by line.
@@ -68,7 +68,7 @@ impl Waiting {
     }
 
     /// The database has taken it.
-    pub(super) fn written(mut self) {
+    pub fn written(mut self) {
         self.written = true;
     }
 }

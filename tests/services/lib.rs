@@ -25,10 +25,11 @@
 //!
 //! The modules, in the order in which a start meets them:
 //!
-//! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`, `mysql` (and MariaDB):
-//!   those there are
+//! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`, `postgres`, `mysql`
+//!   (and MariaDB): those there are
 //! - `versions`: what is installed
 //! - `python`: packages from PyPI, for ClickHouse and for the bench's peers; `maven`, `debian`: archives from there
+//! - `unprivileged`: for servers that refuse to be root's
 //! - `needs`: what the machine must have first
 //! - `place`: where it is installed, completely or not at all
 //! - `ports`, `process`, `server`: a server in its run directory, started, found again, stopped, killed
@@ -44,11 +45,13 @@ mod mysql;
 mod needs;
 mod place;
 mod ports;
+mod postgres;
 mod process;
 mod python;
 mod server;
 mod service;
 mod step;
+mod unprivileged;
 mod versions;
 
 pub use clickhouse::ClickHouse;
@@ -56,6 +59,7 @@ pub use error::{Error, UP};
 pub use kafka::Kafka;
 pub use mysql::{MySql, Product};
 pub use needs::{BUILD, Need, ensure};
+pub use postgres::Postgres;
 pub use python::python_clients;
 pub use server::Server;
 
@@ -69,11 +73,13 @@ pub struct Services {
     pub kafka: Kafka,
     /// The main target.
     pub clickhouse: ClickHouse,
+    /// The first of the transactional ones.
+    pub postgres: Postgres,
 }
 
 /// The shared servers, after checking that they answer. A test that needs only one takes that one's `running`.
 pub fn running() -> Result<Services, Error> {
-    Ok(Services { kafka: Kafka::running()?, clickhouse: ClickHouse::running()? })
+    Ok(Services { kafka: Kafka::running()?, clickhouse: ClickHouse::running()?, postgres: Postgres::running()? })
 }
 
 /// Installs and starts the services of these names, all if there are none. Returns the names of those that were not

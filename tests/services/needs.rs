@@ -21,6 +21,8 @@ pub enum Need {
     Python,
     /// pip, as a module of `python3`.
     Pip,
+    /// `xz`, with which archives are packed.
+    Xz,
     /// C and C++ compilers.
     Compiler,
     /// `make`.
@@ -46,6 +48,7 @@ impl Need {
             Need::Apt => "apt-get",
             Need::Python => "python3",
             Need::Pip => "pip for python3",
+            Need::Xz => "xz",
             Need::Compiler => "cc and c++ (C compilers)",
             Need::Make => "make",
             Need::PkgConfig => "pkg-config",
@@ -62,6 +65,7 @@ impl Need {
             Need::Apt => "apt",
             Need::Python => "python3",
             Need::Pip => "python3-pip",
+            Need::Xz => "xz-utils",
             Need::Compiler => "build-essential",
             Need::Make => "make",
             Need::PkgConfig => "pkg-config",
@@ -77,6 +81,7 @@ impl Need {
             Need::Apt => is_on_path("apt-get") && is_on_path("dpkg-deb"),
             Need::Python => is_on_path("python3"),
             Need::Pip => succeeds("python3", &["-m", "pip", "--version"]),
+            Need::Xz => is_on_path("xz"),
             Need::Compiler => is_on_path("cc") && is_on_path("c++"),
             Need::Make => is_on_path("make"),
             Need::PkgConfig => is_on_path("pkg-config"),

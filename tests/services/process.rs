@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub(crate) use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use serde::{Deserialize, Serialize};
 
 /// A process id together with the moment the process began: pids are used again, the pair is not.
@@ -42,8 +43,8 @@ impl Process {
     }
 
     /// Asks it to end and waits; kills it if it takes longer than `patience`.
-    pub(crate) fn stop(self, patience: Duration) -> io::Result<()> {
-        self.signal(Signal::TERM)?;
+    pub(crate) fn stop(self, signal: Signal, patience: Duration) -> io::Result<()> {
+        self.signal(signal)?;
         if self.is_gone_within(patience) {
             return Ok(());
         }
@@ -200,7 +201,7 @@ mod tests {
         sleep.arg("100");
         let process = spawn(&sleep, &log).unwrap();
         assert!(process.is_alive());
-        process.stop(Duration::from_secs(5)).unwrap();
+        process.stop(Signal::TERM, Duration::from_secs(5)).unwrap();
         assert!(!process.is_alive());
 
         let mut stubborn = Command::new("sh");
@@ -209,7 +210,7 @@ mod tests {
         while !tail(&log, 1).contains("up") {
             thread::sleep(Duration::from_millis(10));
         }
-        process.stop(Duration::from_millis(200)).unwrap();
+        process.stop(Signal::TERM, Duration::from_millis(200)).unwrap();
         assert!(!process.is_alive());
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use rowfall_services::{ClickHouse, Error, Kafka};
+use rowfall_services::{ClickHouse, Error, Kafka, Postgres};
 
 fn output_of(command: &mut Command, input: &str) -> String {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -42,6 +42,29 @@ fn kafka_keeps_records_over_kill_9() {
     let mut records: Vec<_> = tool(consume, &all, "").lines().map(str::to_owned).collect();
     records.sort();
     assert_eq!(records, ["one", "two"]);
+}
+
+/// Its rows are looked at in `dialects/postgres`, which has a client.
+#[test]
+fn postgres_comes_back_on_its_port_and_takes_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("extra.conf"), "log_connections = 'all'\n").unwrap();
+    let postgres = Postgres::start_private(dir.path()).unwrap();
+    for _ in 0..3 {
+        let pid = postgres.server.pid().unwrap();
+        postgres.server.kill9().unwrap();
+        assert!(!postgres.server.is_up());
+        postgres.server.start().unwrap();
+        assert_ne!(postgres.server.pid(), Some(pid));
+    }
+    postgres.server.stop().unwrap();
+    postgres.server.start().unwrap();
+    let log = std::fs::read_to_string(postgres.server.logs().join("output.log")).unwrap();
+    assert!(log.contains("received fast shutdown request") && log.contains("connection received"), "{log}");
+
+    let pid = postgres.server.pid().unwrap();
+    drop(postgres);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }
 
 #[test]

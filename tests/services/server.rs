@@ -129,8 +129,7 @@ impl Server {
 
     /// Stops it in its own orderly way; kills it if that takes too long.
     pub fn stop(&self) -> Result<(), Error> {
-        let patience = self.service.stop_patience();
-        self.end(|process| process.stop(patience))
+        self.end(|process| process.stop(self.service.stop_signal(), self.service.stop_patience()))
     }
 
     /// `kill -9`: what was acknowledged must survive it.

@@ -11,9 +11,12 @@ use crate::error::Error;
 use crate::kafka::KafkaService;
 use crate::mysql::{MariaDbService, MySqlService};
 use crate::needs::Need;
+use crate::postgres::PostgresService;
+use crate::process::Signal;
 
 /// Everything that can be installed and run, in the order in which it is started. A new one is one file and one entry.
-pub(crate) const SERVICES: &[&dyn Service] = &[&KafkaService, &ClickHouseService, &MariaDbService, &MySqlService];
+pub(crate) const SERVICES: &[&dyn Service] =
+    &[&KafkaService, &ClickHouseService, &PostgresService, &MariaDbService, &MySqlService];
 
 pub(crate) trait Service: Sync {
     fn name(&self) -> &'static str;
@@ -38,6 +41,10 @@ pub(crate) trait Service: Sync {
     fn start_patience(&self) -> Duration;
     /// How long a stop may take before the server is killed.
     fn stop_patience(&self) -> Duration;
+    /// What asks it to stop.
+    fn stop_signal(&self) -> Signal {
+        Signal::TERM
+    }
 }
 
 /// One server's directories and ports.
@@ -84,6 +91,6 @@ mod tests {
         assert_eq!(named(&[]).unwrap().len(), SERVICES.len());
         assert_eq!(named(&["kafka".into()]).unwrap()[0].name(), "kafka");
         let error = named(&["kafak".into()]).err().unwrap().to_string();
-        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse, mariadb, mysql");
+        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse, postgres, mariadb, mysql");
     }
 }

@@ -4,8 +4,8 @@
 //! a Native block of its own. Where such rows alternate, that is a block for each row, some hundred times the work of
 //! a large one for the server. So rows change places, where their order means nothing.
 
-use super::Encoder;
-use crate::clickhouse::engines;
+use super::{Absent, Encoder};
+use crate::clickhouse::{engines, ops};
 use crate::contract::{Block, Error, Mark};
 
 /// Shorter runs than this, on average, are worth a copy of the block.
@@ -19,10 +19,12 @@ pub(in crate::clickhouse) fn regroup(block: &Block) -> Result<Option<Block>, Err
     let mut columns = block.layout.columns().zip(&block.columns);
     let any = columns
         .any(|(target, column)| target.default.fills_in() && column.marks.as_bytes().contains(&(Mark::Absent as u8)));
-    if !any || !engines::forgets_order(&block.layout.table.kind) {
+    // With operations there is one row for each key.
+    if !any || (block.ops.is_empty() && !engines::forgets_order(&block.layout.table.kind)) || ops::keeps_absent(block) {
         return Ok(None);
     }
-    let encoder = Encoder::new(block, usize::MAX)?;
+    let given = block.layout.columns().zip(&block.columns);
+    let encoder = Encoder::of(&block.layout.table.name, block.rows, given, Absent::Default, usize::MAX)?;
     let optional: Vec<_> = encoder.columns.iter().filter(|column| column.is_optional()).collect();
     let Ok(rows) = u32::try_from(block.rows) else { return Ok(None) };
     if optional.is_empty() || optional.len() > 64 {

@@ -26,8 +26,13 @@ fn block(table: TableSchema, rows: usize, fill: impl FnOnce(&mut [Column])) -> B
     Block::new(layout, columns, rows)
 }
 
+fn encoder(block: &Block, chunk_size: usize) -> Result<Encoder<'_>, Error> {
+    let given = block.layout.columns().zip(&block.columns);
+    Encoder::of(&block.layout.table.name, block.rows, given, Absent::Default, chunk_size)
+}
+
 fn chunks(block: &Block, chunk_size: usize) -> Vec<Vec<u8>> {
-    all_chunks(Encoder::new(block, chunk_size).unwrap())
+    all_chunks(encoder(block, chunk_size).unwrap())
 }
 
 fn all_chunks(mut encoder: Encoder<'_>) -> Vec<Vec<u8>> {
@@ -119,7 +124,7 @@ fn columns_without_values_are_left_out_but_for_one() {
         columns[1].values = Values::UInt8(vec![7]);
     });
     let names = |block: &Block| {
-        let encoder = Encoder::new(block, 1).unwrap();
+        let encoder = encoder(block, 1).unwrap();
         encoder.columns().map(|column| column.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&block), ["b"]);
@@ -239,13 +244,13 @@ fn what_cannot_be_nullable_is_left_out_of_the_rows_that_lack_it() {
     // Without a column that is always there, a row would have none.
     block.columns[1] = Column::new(&LogicalType::UInt8);
     (0..3).for_each(|_| block.columns[1].push_mark(Mark::Absent));
-    let names: Vec<_> = Encoder::new(&block, 1).unwrap().columns().map(|column| column.name.clone()).collect();
+    let names: Vec<_> = encoder(&block, 1).unwrap().columns().map(|column| column.name.clone()).collect();
     assert_eq!(names, ["a", "n"]);
     let mut schema = TableSchema::clone(&block.layout.table);
     schema.columns[1].default = ColumnDefault::Expression;
     schema.columns[1].type_text = "Nullable(UInt8)".into();
     block.layout = Arc::new(Layout::new(Arc::new(schema), [0, 1]));
-    let refused = Encoder::new(&block, 1).err().unwrap();
+    let refused = encoder(&block, 1).err().unwrap();
     insta::assert_snapshot!(refused, @"table shop.orders: a row holds none of the columns, and ClickHouse cannot be told that a is to have its default");
 }
 
@@ -253,7 +258,7 @@ fn what_cannot_be_nullable_is_left_out_of_the_rows_that_lack_it() {
 fn what_the_contract_excludes_is_refused() {
     let message = |type_text, default, rows, fill: &dyn Fn(&mut Column)| {
         let block = block(table(&[("c", type_text, default)]), rows, |columns| fill(&mut columns[0]));
-        Encoder::new(&block, 1).err().unwrap().to_string()
+        encoder(&block, 1).err().unwrap().to_string()
     };
     let null = |column: &mut Column| column.push_mark(Mark::Null);
     insta::assert_snapshot!(message("Int8", ColumnDefault::None, 1, &null), @"column c of table shop.orders: a row is null, but the column cannot be");
@@ -406,7 +411,7 @@ proptest! {
     #[test]
     fn the_chunk_size_does_not_change_the_bytes(block in any_block()) {
         // A row that holds none of the columns is refused where they all have expressions.
-        let Ok(encoder) = Encoder::new(&block, 1 << 24) else { return Ok(()) };
+        let Ok(encoder) = encoder(&block, 1 << 24) else { return Ok(()) };
         let whole = all_chunks(encoder);
         prop_assert_eq!(whole.len(), 1);
         for size in [1, 7, 100, 1000] {

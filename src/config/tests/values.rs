@@ -297,7 +297,7 @@ fn templates() {
        ·                 ╰── here
      2 │ batch: { rows: "${env:WORDS}" }
        ╰────
-      help: it takes `at-least-once`
+      help: it takes `exactly-once` or `at-least-once`
 
     Error:
       × `batch.rows` takes a whole number such as `1000`, not a text
@@ -450,9 +450,10 @@ fn wrong_flags() {
       ·                 ──┬──
       ·                   ╰── no such key
       ╰────
-     help: the keys in `topics.my` are `table`, `value`, `envelope`, `mode`, `create`, `paused`,
-           `evolve`, `unknown_fields`, `null`, `nested`, `flatten`, `columns` and `clickhouse`; a
-           topic whose name holds a dot stands in quotes: --set 'topics."my.topic".table=t'
+     help: the keys in `topics.my` are `table`, `value`, `envelope`, `key`, `mode`, `primary_key`,
+           `deletes`, `absent`, `create`, `paused`, `evolve`, `unknown_fields`, `null`, `nested`,
+           `flatten`, `columns` and `clickhouse`; a topic whose name holds a dot stands in quotes:
+           --set 'topics."my.topic".table=t'
     "#);
     insta::assert_snapshot!(with_flags(REST, &Overrides { to: Some("oracle://u:hunter2@h/d".to_owned()), ..Overrides::default() }), @r#"
      × `target.url` names no database that rowfall knows

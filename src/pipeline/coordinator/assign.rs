@@ -10,7 +10,7 @@ use crate::config::StartFrom;
 use crate::pipeline::Report;
 use crate::problem::Problem;
 use crate::source::consumer::{Consumer, Start};
-use crate::source::position::{Offset, Owned, Period, Span, TopicPartition};
+use crate::source::position::{Offset, Owned, Period, Span, Taken, TopicPartition};
 use crate::source::start::{self, Begin, CommitNote, Committed};
 use crate::source::worker::Command;
 
@@ -18,7 +18,7 @@ use crate::source::worker::Command;
 const ASSIGN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is done with a partition.
-enum Place {
+pub(super) enum Place {
     /// It is read from there; none: from its oldest record.
     Read(Option<Offset>),
     /// It is taken and not read.
@@ -41,20 +41,33 @@ impl Coordinator {
         let mut starts = Vec::new();
         for partition in partitions {
             let (committed, note) = (before.committed.get(partition), &before.notes[&partition.topic]);
-            let place = self.place(partition, committed, note)?;
+            let place = match self.unread(partition) {
+                Some(state) => Place::Leave(state),
+                // Where it begins is known when the database has answered.
+                None if self.supply.keeper.is_some() => Place::Leave(State::TakenOver),
+                None => self.place(partition, committed, note)?,
+            };
             let from = match place {
                 Place::Read(from) => from,
                 Place::Leave(_) | Place::Stop(..) => committed.map(|c| c.offset),
             };
-            self.periods += 1;
-            let owned = Arc::new(Owned { partition: partition.clone(), period: Period(self.periods) });
+            let owned = self.own(partition, None);
             let worker = self.least_loaded(partition);
             let state = if let Place::Leave(state) = place { state } else { State::Reading };
-            let holding = Holding { owned: Arc::clone(&owned), worker, state, note: note.clone() };
+            let holding = Holding {
+                owned: Arc::clone(&owned),
+                worker,
+                state,
+                note: note.clone(),
+                committed: committed.cloned(),
+                assigned_at: Some(from),
+                fenced: 0,
+            };
             self.holdings.insert(partition.clone(), holding);
             self.workers[worker].queue.forward(&partition.topic, partition.partition);
             match place {
                 Place::Read(from) => self.read(&owned, worker, from, committed, note)?,
+                Place::Leave(State::TakenOver) => self.taking.wait(owned, Duration::ZERO),
                 Place::Leave(_) => {}
                 Place::Stop(at, why) => self.stop(&owned, at, why.within(&format!("{partition} offset {at}"))),
             }
@@ -65,8 +78,14 @@ impl Coordinator {
         self.consumer().accept(&starts)
     }
 
+    /// A new period of owning a partition.
+    pub(super) fn own(&mut self, partition: &TopicPartition, taken: Option<Taken>) -> Arc<Owned> {
+        self.periods += 1;
+        Arc::new(Owned { partition: partition.clone(), period: Period(self.periods), taken })
+    }
+
     /// Tells the worker of a partition, before its first message can come.
-    fn read(
+    pub(super) fn read(
         &mut self,
         owned: &Arc<Owned>,
         worker: usize,
@@ -97,7 +116,7 @@ impl Coordinator {
     }
 
     /// What the group has committed, of all partitions of these topics, and which topics they are now.
-    fn before(&self, partitions: &[TopicPartition]) -> Result<Before, Problem> {
+    fn before(&mut self, partitions: &[TopicPartition]) -> Result<Before, Problem> {
         let topics: BTreeSet<_> = partitions.iter().map(|p| Arc::clone(&p.topic)).collect();
         let names: Vec<_> = topics.iter().map(|topic| &**topic).collect();
         let described = self.patiently(|consumer| consumer.describe(&names))?;
@@ -112,29 +131,37 @@ impl Coordinator {
             let now = described.get(&*topic).and_then(|t| t.id.clone());
             let note = match (&known.topic, now) {
                 // Created again since this process looked at it: all of it has appeared.
-                (Some(then), Some(now)) if *then != now => CommitNote { topic: Some(now), partitions: Some(0) },
+                (Some(then), Some(now)) if *then != now => {
+                    CommitNote { topic: Some(now), partitions: Some(0), epoch: None, ..known }
+                }
                 (None, now @ Some(_)) => CommitNote { topic: now, ..known },
                 _ => known,
             };
+            let count = described.get(&*topic).and_then(|t| i32::try_from(t.partitions.len()).ok());
+            let note = CommitNote { count: count.or(note.count), ..note };
             let of_topic = committed.iter().filter(|(p, _)| p.topic == topic).map(|(_, committed)| committed);
             let note = start::note(note, of_topic);
+            self.supply.era(&topic).fetch_max(note.era, Ordering::Relaxed);
             notes.insert(topic, note);
         }
         Ok(Before { committed, notes })
     }
 
-    /// Where a partition begins.
-    fn place(
+    /// Why a partition is not read, wherever it would begin.
+    fn unread(&self, partition: &TopicPartition) -> Option<State> {
+        match self.topics.get(&partition.topic) {
+            None => Some(State::Gone),
+            Some(topic) => topic.paused.then_some(State::Paused),
+        }
+    }
+
+    /// Where a partition begins of which this is committed, to the group or in the database.
+    pub(super) fn place(
         &mut self,
         partition: &TopicPartition,
         committed: Option<&Committed>,
         note: &CommitNote,
     ) -> Result<Place, Problem> {
-        match self.topics.get(&partition.topic) {
-            None => return Ok(Place::Leave(State::Gone)),
-            Some(topic) if topic.paused => return Ok(Place::Leave(State::Paused)),
-            Some(_) => {}
-        }
         if let Some(Stop { at, topic, problem }) = self.stopped.get(partition) {
             if committed.is_some_and(|c| c.offset == *at) && *topic == note.topic {
                 tracing::info!("{partition} stays stopped: {}", problem.what);
@@ -198,7 +225,7 @@ impl Coordinator {
     }
 
     /// Asks the brokers until they answer; they may be away for a while.
-    fn patiently<T>(&self, ask: impl Fn(&Consumer) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub(super) fn patiently<T>(&self, ask: impl Fn(&Consumer) -> Result<T, Problem>) -> Result<T, Problem> {
         let started = Instant::now();
         loop {
             match ask(self.consumer()) {

@@ -63,6 +63,7 @@ impl Coordinator {
             self.holdings.remove(partition);
         }
         self.lost.retain(|lost| !partitions.contains(&lost.owned.partition));
+        self.taking.forget(partitions);
         self.consumer().give_up(partitions)?;
         self.take_arrivals()
     }
@@ -86,8 +87,10 @@ impl Coordinator {
     /// Commits what is written while these partitions are still ours.
     fn commit_before_handing_over(&mut self, deadline: Instant) {
         let deadline = deadline.max(Instant::now() + HAND_OVER_WAIT).min(Instant::now() + 3 * HAND_OVER_WAIT);
-        if let Err(why) = self.commit_and_wait(deadline, false) {
-            tracing::warn!("handing over without having committed, rows may be written again: {why}");
+        match self.commit_and_wait(deadline, false) {
+            Err(why) if self.supply.keeper.is_some() => tracing::debug!("handing over without having committed: {why}"),
+            Err(why) => tracing::warn!("handing over without having committed, rows may be written again: {why}"),
+            Ok(()) => {}
         }
     }
 
@@ -192,6 +195,7 @@ impl Coordinator {
     /// Closes and writes what was read, commits what is written, leaves the group. True when rows had to be given up.
     pub(super) fn finish(&mut self, orderly: bool) -> bool {
         self.lookout = None;
+        self.finishing = true;
         let by_signal = self.options.stop.load(Ordering::Relaxed);
         let (done, answers) = channel();
         for worker in &self.workers {
@@ -222,8 +226,14 @@ impl Coordinator {
             let latest = Instant::now() + COMMIT_WAIT;
             // What was written before a signal's patience ended is committed still.
             let deadline = deadline.map_or(latest, |d| d.max(Instant::now() + Duration::from_millis(250)).min(latest));
-            if let Err(why) = self.commit_and_wait(deadline, true) {
-                tracing::warn!("the last offsets are not committed, their rows will be written again: {why}");
+            match self.commit_and_wait(deadline, true) {
+                Err(why) if self.supply.keeper.is_some() => {
+                    tracing::info!("the group is not told of the last offsets, which the database keeps: {why}");
+                }
+                Err(why) => {
+                    tracing::warn!("the last offsets are not committed, their rows will be written again: {why}");
+                }
+                Ok(()) => {}
             }
         }
         self.measure();

@@ -1,8 +1,10 @@
-//! The consumer's thread: what it owns and what it is told. [`assign`] is how partitions come, [`hand_over`] how they go
-//! and what is committed on the way, [`topics`] how topics come and go.
+//! The consumer's thread: what it owns and what it is told. [`assign`] is how partitions come, [`take_over`] how the
+//! database gives them to us, [`hand_over`] how they go and what is committed on the way, [`topics`] how topics come and
+//! go.
 
 mod assign;
 mod hand_over;
+mod take_over;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +22,10 @@ use crate::config::StartFrom;
 use crate::problem::Problem;
 use crate::source::consumer::{Commit, Consumer, Event, Queue};
 use crate::source::position::{Offset, Owned, TopicPartition};
-use crate::source::start::{CommitNote, TopicId};
+use crate::source::start::{CommitNote, Committed, TopicId};
 use crate::source::worker::Command;
 use crate::write::Outcome;
+use take_over::TakeOver;
 
 /// How long the group is served before reports are looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -61,11 +64,19 @@ struct Holding {
     state: State,
     /// What is committed with its offsets.
     note: CommitNote,
+    /// What the group had committed, or where it was decided since that it begins.
+    committed: Option<Committed>,
+    /// Where the client would begin by itself, while it has read nothing of it.
+    assigned_at: Option<Option<Offset>>,
+    /// How often other processes have taken it over in the database since anything of it was written.
+    fenced: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Reading,
+    /// It is taken over in the database, which then says where to begin.
+    TakenOver,
     /// Read to the end that was asked for.
     Ended,
     /// Not read any more, for a reason that was told.
@@ -115,6 +126,9 @@ pub(super) struct Coordinator {
     periods: u64,
     stopped: BTreeMap<TopicPartition, Stop>,
     lost: Vec<Lost>,
+    taking: TakeOver,
+    /// Whether the run ends: nothing is read any more.
+    finishing: bool,
     committed_at: Instant,
     /// The commit that is under way.
     committing: Option<Commit>,
@@ -151,6 +165,8 @@ impl Coordinator {
             periods: 0,
             stopped: BTreeMap::new(),
             lost: Vec::new(),
+            taking: TakeOver::default(),
+            finishing: false,
             committed_at: Instant::now(),
             committing: None,
             looked_at: Instant::now(),
@@ -190,6 +206,7 @@ impl Coordinator {
             while let Ok(report) = self.reports.try_recv() {
                 self.heed(report);
             }
+            self.take_over()?;
             self.heed_lookout()?;
             if self.committed_at.elapsed() >= COMMIT_EVERY {
                 self.committed_at = Instant::now();
@@ -208,7 +225,7 @@ impl Coordinator {
         if !self.options.until_end {
             return !self.holdings.is_empty() && self.holdings.values().all(|h| h.state == State::Stopped);
         }
-        if any(State::Reading) || any(State::Lost) {
+        if any(State::Reading) || any(State::TakenOver) || any(State::Lost) {
             return false;
         }
         // The partitions of others may become ours before they are read to their ends.
@@ -249,6 +266,7 @@ impl Coordinator {
             }
             Report::Outcome(Outcome::Written { spans, rows, bytes }) => {
                 self.watermarks.written(&spans);
+                self.keeps_its_own(&spans);
                 let progress = &self.options.progress;
                 progress.rows.fetch_add(rows as u64, Ordering::Relaxed);
                 progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -260,6 +278,8 @@ impl Coordinator {
                     self.stop(&span.owned, span.start, why.clone().within(&place));
                 }
             }
+            Report::Outcome(Outcome::Fenced { spans, why }) => self.take_over_again(&spans, &why),
+            Report::Resumed(partitions, answer) => self.hear_of(partitions, answer),
             Report::Stopped(owned, offset, why) => {
                 let place = format!("{} offset {offset}", owned.partition);
                 self.stop(&owned, offset, why.within(&place));

@@ -127,7 +127,7 @@ impl Coordinator {
 
     /// Makes a topic known to the workers; of its partitions so many were there when it was first seen.
     fn take(&mut self, prepared: &Prepared, partitions: i32) {
-        let Prepared { topic, paused, program } = prepared;
+        let Prepared { topic, paused, program, .. } = prepared;
         let (count, table) = (topic.partitions.len(), &program.layout.table.name);
         tracing::info!("topic {} ({count} partitions) → table {table}", topic.name);
         if *paused {
@@ -137,7 +137,7 @@ impl Coordinator {
             // Before any command that says that the worker has a partition of it.
             let _ = worker.topics.send(self.supply.intake(prepared));
         }
-        let note = CommitNote { topic: topic.id.clone(), partitions: Some(partitions) };
+        let note = CommitNote { topic: topic.id.clone(), partitions: Some(partitions), ..CommitNote::default() };
         self.topics.insert(topic.name.as_str().into(), Topic { note, paused: *paused });
         self.unready.remove(&topic.name);
     }

@@ -1,0 +1,175 @@
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::contract::{
+    Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
+};
+use crate::generic::Statement;
+use crate::postgres::copy::Source;
+use crate::postgres::{check, codes, describe, offsets, write};
+
+/// How long the server may take to let us in.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What each connection begins with. A commit waits for the disk at least; a server that sees that we are gone gives up
+/// what it was doing for us, where its system can tell.
+const SETTINGS: &str = "
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+SELECT set_config('TimeZone', 'UTC', false)";
+const WATCHFUL: &str = "SET client_connection_check_interval = '2s'";
+
+/// What lost a race against another process's DDL is tried so often.
+const RACES: usize = 10;
+
+/// Connections, made when they are needed and kept. Each write has one of its own, so that tables do not wait for each
+/// other.
+pub(super) struct PostgresSession {
+    options: PgConnectOptions,
+    /// So many new rows do not need a `COPY`.
+    few: usize,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+impl PostgresSession {
+    pub(super) fn new(options: PgConnectOptions, few: usize) -> Self {
+        Self { options, few, idle: Mutex::default() }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, Error> {
+        let server = format!("connecting to Postgres at {}:{}", self.options.get_host(), self.options.get_port());
+        let failed = |error| codes::error(&server, error);
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
+            let _ = sqlx::raw_sql(WATCHFUL).execute(&mut connection).await;
+            Ok(connection)
+        };
+        match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => connected.map_err(failed),
+            Err(_) => Err(failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+        }
+    }
+
+    /// Runs `work` on a connection of its own. A call that fails or is dropped half-way leaves no transaction open: the
+    /// connection is kept only when it is known to be clean.
+    async fn with<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>) -> Result<T, Error> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let result = work(&mut connection).await;
+        if result.is_ok() {
+            idle().push(connection);
+        } else {
+            // The server rolls back when the connection ends.
+            let _ = connection.close_hard().await;
+        }
+        result
+    }
+
+    /// Runs `work` in a transaction, which it may end itself: then it answers `None`.
+    async fn with_transaction<T>(
+        &self,
+        doing: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let failed = |error| codes::error(doing, error);
+        self.with(async |connection| {
+            sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(failed)?;
+            let done = work(connection).await?;
+            if done.is_some() {
+                sqlx::raw_sql("COMMIT").execute(connection).await.map_err(failed)?;
+            }
+            Ok(done)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Session for PostgresSession {
+    async fn server(&self) -> Result<String, Error> {
+        self.with(async |connection| {
+            let version = sqlx::query_scalar::<_, String>("SELECT current_setting('server_version')");
+            let version =
+                version.fetch_one(connection).await.map_err(|error| codes::error("asking Postgres", error))?;
+            Ok(format!("PostgreSQL {version}"))
+        })
+        .await
+    }
+
+    async fn describe(&self, table: &TableName) -> Result<Option<TableSchema>, Error> {
+        self.with(async |connection| describe::describe(connection, table).await).await
+    }
+
+    async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
+        self.with(async |connection| match intent {
+            Intent::Write { table, keyed, cluster: _ } => check::write(connection, table, keyed).await,
+            Intent::Create(table) => check::create(connection, table).await,
+        })
+        .await
+    }
+
+    async fn execute(&self, ddl: &Ddl) -> Result<(), Error> {
+        let doing = format!("running DDL for table `{}`", ddl.table);
+        let mut races = 0;
+        loop {
+            let done = self.with_transaction(&doing, async |connection| {
+                for statement in &ddl.statements {
+                    let done = sqlx::raw_sql(&Statement::ddl(statement)).execute(&mut *connection).await;
+                    done.map_err(|error| codes::error(&doing, error))?;
+                }
+                Ok(Some(()))
+            });
+            match done.await {
+                Err(error) if codes::is_race(&error) && races < RACES => races += 1,
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    async fn write(&self, blocks: &[&Block], progress: Option<&Progress>) -> Result<Receipt, Error> {
+        let blocks = blocks.iter().filter(|block| block.rows > 0);
+        let sources = blocks.map(|block| Source::new(block)).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() && progress.is_none() {
+            return Ok(Receipt::default());
+        }
+        let tables: Vec<_> = sources.iter().map(|source| format!("`{}`", source.block.layout.table.name)).collect();
+        let doing = format!("writing {}", tables.join(", "));
+        let written = self.with_transaction(&doing, async |connection| {
+            if let Some(progress) = progress
+                && !offsets::advance(connection, progress).await?
+            {
+                return Ok(None);
+            }
+            let mut receipt = Receipt::default();
+            for source in &sources {
+                receipt += write::write(connection, source, self.few).await?;
+            }
+            Ok(Some(receipt))
+        });
+        // What an earlier attempt wrote is acknowledged now.
+        let rows = sources.iter().map(|source| source.block.rows).sum();
+        Ok(written.await?.unwrap_or(Receipt { rows, bytes: 0 }))
+    }
+
+    async fn resume(&self, pipeline: &str, partitions: &[Partition]) -> Result<Vec<Resumed>, Error> {
+        let doing = format!("taking over the partitions of pipeline `{pipeline}`");
+        let mut races = 0;
+        loop {
+            let resumed = self.with_transaction(&doing, async |connection| {
+                offsets::resume(connection, pipeline, partitions).await.map(Some)
+            });
+            match resumed.await {
+                Err(error) if codes::is_race(&error) && races < RACES => races += 1,
+                resumed => return resumed.map(Option::unwrap_or_default),
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A block as statements: many new rows by `COPY`, few of them, changes and deletes by statements over arrays, one per
+//! column.
+//!
+//! An array of arrays would be one flat array to `unnest`, so rows with arrays in them go by `COPY` into a temporary
+//! table, from which the same statements take them.
+
+use std::fmt::Write as _;
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgTypeInfo};
+use sqlx::{Arguments as _, Encode, Postgres, Type};
+
+use crate::contract::{Error, Layout, Receipt};
+use crate::generic::{Group, Plan, Statement, Verb};
+use crate::postgres::codes;
+use crate::postgres::copy::{Field, HEADER, Source, TRAILER};
+use crate::postgres::grammar::SYNTAX;
+use crate::postgres::types::Kind;
+
+/// Bytes that are encoded before they are sent: while the server reads them, the next are made.
+const CHUNK: usize = 256 << 10;
+
+/// Rows of one statement over arrays; more new rows than that go by `COPY`. It ends with a message that the system holds
+/// back until the server has acknowledged what came before, 40 ms later (sqlx leaves Nagle's algorithm on), and that is
+/// what so many rows cost more the other way.
+pub(super) const ROWS: usize = 10_000;
+
+/// Where rows with arrays in them wait.
+const WAITING: &str = "pg_temp.rowfall_given";
+
+/// Writes a block in the transaction that is open.
+/// `few`: so many new rows do not need a `COPY`.
+pub(super) async fn write(connection: &mut PgConnection, source: &Source<'_>, few: usize) -> Result<Receipt, Error> {
+    let layout = &*source.block.layout;
+    let plan = Plan::new(source.block);
+    let mut writer =
+        Writer { connection, source, doing: format!("writing table `{}`", layout.table.name), few, bytes: 0 };
+    if !plan.deletes.is_empty() {
+        let given = layout.key.to_vec();
+        writer.change(&plan.deletes, &given, &|from| delete(source, from)).await?;
+    }
+    for group in merged(plan.groups) {
+        match group.verb {
+            Verb::Insert => writer.insert(&group).await?,
+            Verb::Upsert => drop(writer.change(&group.rows, &group.given, &|from| upsert(source, &group, from)).await?),
+            Verb::Update => {
+                let changed = writer.change(&group.rows, &group.given, &|from| update(source, &group, from)).await?;
+                if changed < group.rows.len() as u64 {
+                    return Err(group.refuse_new(layout));
+                }
+            }
+        }
+    }
+    Ok(Receipt { rows: source.block.rows, bytes: writer.bytes })
+}
+
+/// New rows that give the same columns go together: a `COPY` for each few of them would be far slower, and only what
+/// the server numbers itself shows their order.
+fn merged(groups: Vec<Group>) -> Vec<Group> {
+    let mut merged: Vec<Group> = Vec::new();
+    for mut group in groups {
+        match merged.iter_mut().find(|known| known.verb == group.verb && known.given == group.given) {
+            Some(known) => known.rows.append(&mut group.rows),
+            None => merged.push(group),
+        }
+    }
+    merged
+}
+
+struct Writer<'c, 's> {
+    connection: &'c mut PgConnection,
+    source: &'s Source<'s>,
+    doing: String,
+    few: usize,
+    bytes: usize,
+}
+
+impl Writer<'_, '_> {
+    fn failed(&self, error: sqlx::Error) -> Error {
+        codes::error(&self.doing, error)
+    }
+
+    /// Adds rows.
+    async fn insert(&mut self, group: &Group) -> Result<(), Error> {
+        let source = self.source;
+        let layout = &*source.block.layout;
+        if group.given.is_empty() {
+            // `COPY` needs a column.
+            let statement = SYNTAX.write(layout, group, 1);
+            for _ in &group.rows {
+                let done = sqlx::query(&statement).execute(&mut *self.connection).await;
+                done.map_err(|error| self.failed(error))?;
+            }
+            return Ok(());
+        }
+        if group.rows.len() <= self.few && !self.has_arrays(&group.given) {
+            return self.change(&group.rows, &group.given, &|from| insert(source, group, from)).await.map(drop);
+        }
+        let names: Vec<_> = group.columns(layout).map(|name| SYNTAX.identifier(name)).collect();
+        let table = format!("{} ({})", SYNTAX.table(&layout.table.name), names.join(", "));
+        self.copy(&table, &group.rows, &group.given).await
+    }
+
+    async fn copy(&mut self, into: &str, rows: &[u32], columns: &[usize]) -> Result<(), Error> {
+        let failed = |error| codes::error(&self.doing, error);
+        let statement = format!("COPY {into} FROM STDIN (FORMAT BINARY)");
+        let mut copying = self.connection.copy_in_raw(&statement).await.map_err(failed)?;
+        let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
+        out.extend_from_slice(HEADER);
+        for row in rows {
+            if let Err(error) = self.source.put_row(&mut out, *row, columns) {
+                let _ = copying.abort("a value has no place in the table").await;
+                return Err(error);
+            }
+            if out.len() >= CHUNK {
+                self.bytes += out.len();
+                copying.send(out.as_slice()).await.map_err(failed)?;
+                out.clear();
+            }
+        }
+        out.extend_from_slice(&TRAILER);
+        self.bytes += out.len();
+        copying.send(out.as_slice()).await.map_err(failed)?;
+        copying.finish().await.map_err(failed).map(drop)
+    }
+
+    /// Changes or deletes rows by what stands in these columns; `text` says how, given where the columns come from.
+    /// Returns how many stored rows were concerned.
+    async fn change(
+        &mut self,
+        rows: &[u32],
+        columns: &[usize],
+        text: &(dyn Fn(&str) -> String + Sync),
+    ) -> Result<u64, Error> {
+        let has_arrays =
+            columns.iter().any(|column| matches!(self.source.fields[*column].declared.kind, Kind::Array(_)));
+        if has_arrays {
+            return self.change_from_table(rows, columns, text).await;
+        }
+        // The types are in the text, since a prepared statement is known by it alone.
+        let parameter = |(place, column): (usize, &usize)| {
+            format!("${}::{}[]", place + 1, self.source.fields[*column].declared.wire().name)
+        };
+        let parameters: Vec<_> = columns.iter().enumerate().map(parameter).collect();
+        let from = format!("unnest({}) AS given ({})", parameters.join(", "), names(columns.len()));
+        let statement = Statement::ddl(&text(&from));
+        let next = |rows: &[u32]| arguments(self.source, rows, columns);
+        let mut chunks = rows.chunks(ROWS);
+        let mut chunk = chunks.next().map(next).transpose()?;
+        let mut concerned = 0;
+        while let Some((arguments, bytes)) = chunk {
+            self.bytes += bytes;
+            let running = sqlx::query_with(&statement, arguments).execute(&mut *self.connection);
+            // While the server works, the next arrays are made here.
+            let (done, following) = tokio::join!(biased; running, async { chunks.next().map(next).transpose() });
+            concerned += done.map_err(|error| codes::error(&self.doing, error))?.rows_affected();
+            chunk = following?;
+        }
+        Ok(concerned)
+    }
+
+    fn has_arrays(&self, columns: &[usize]) -> bool {
+        columns.iter().any(|column| matches!(self.source.fields[*column].declared.kind, Kind::Array(_)))
+    }
+
+    async fn change_from_table(
+        &mut self,
+        rows: &[u32],
+        columns: &[usize],
+        text: &(dyn Fn(&str) -> String + Sync),
+    ) -> Result<u64, Error> {
+        let layout = &*self.source.block.layout;
+        let columns_as: Vec<_> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| {
+                format!("{} AS c{}", SYNTAX.identifier(&self.source.fields[*column].target.name), place + 1)
+            })
+            .collect();
+        let table = SYNTAX.table(&layout.table.name);
+        let create = format!("CREATE TABLE {WAITING} AS SELECT {} FROM {table} WITH NO DATA", columns_as.join(", "));
+        self.run(&create).await?;
+        self.copy(WAITING, rows, columns).await?;
+        let statement = Statement::ddl(&text(&format!("{WAITING} AS given")));
+        let done = sqlx::query(&statement).persistent(false).execute(&mut *self.connection).await;
+        let concerned = done.map_err(|error| self.failed(error))?.rows_affected();
+        self.run(&format!("DROP TABLE {WAITING}")).await?;
+        Ok(concerned)
+    }
+
+    async fn run(&mut self, sql: &str) -> Result<(), Error> {
+        let done = sqlx::raw_sql(&Statement::ddl(sql)).execute(&mut *self.connection).await;
+        done.map(drop).map_err(|error| self.failed(error))
+    }
+}
+
+/// `c1, c2, …`: how the given columns are called.
+fn names(count: usize) -> String {
+    (1..=count).map(|number| format!("c{number}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A given column, cast where it came as another type.
+fn given(field: &Field<'_>, place: usize) -> String {
+    match field.cast() {
+        Some(type_text) => format!("given.c{}::{type_text}", place + 1),
+        None => format!("given.c{}", place + 1),
+    }
+}
+
+fn insert(source: &Source<'_>, group: &Group, from: &str) -> String {
+    let layout = &*source.block.layout;
+    let names: Vec<_> = group.columns(layout).map(|name| SYNTAX.identifier(name)).collect();
+    let values: Vec<_> =
+        group.given.iter().enumerate().map(|(place, column)| given(&source.fields[*column], place)).collect();
+    let table = SYNTAX.table(&layout.table.name);
+    format!("INSERT INTO {table} ({}) SELECT {} FROM {from}", names.join(", "), values.join(", "))
+}
+
+fn upsert(source: &Source<'_>, group: &Group, from: &str) -> String {
+    let layout = &*source.block.layout;
+    let quoted = |index: &usize| SYNTAX.identifier(&source.fields[*index].target.name);
+    let names: Vec<_> = group.given.iter().map(quoted).collect();
+    let key: Vec<_> = layout.key.iter().map(quoted).collect();
+    let mut sql = format!("{} ON CONFLICT ({}) DO ", insert(source, group, from), key.join(", "));
+    let mut separator = "UPDATE SET ";
+    for name in names.iter().filter(|name| !key.contains(name)) {
+        let _ = write!(sql, "{separator}{name} = excluded.{name}");
+        separator = ", ";
+    }
+    if separator != ", " {
+        sql.push_str("NOTHING");
+    }
+    sql
+}
+
+fn update(source: &Source<'_>, group: &Group, from: &str) -> String {
+    let layout = &*source.block.layout;
+    let set = |place: usize| {
+        let field = &source.fields[group.given[place]];
+        format!("{} = {}", SYNTAX.identifier(&field.target.name), given(field, place))
+    };
+    let is_changed = |place: &usize| !layout.key.contains(&group.given[*place]);
+    let mut changes: Vec<_> = (0..group.given.len()).filter(is_changed).map(set).collect();
+    if changes.is_empty() {
+        // Without anything to change it still counts which rows are there.
+        changes.extend((0..group.given.len()).take(1).map(set));
+    }
+    let table = SYNTAX.table(&layout.table.name);
+    format!(
+        "UPDATE {table} AS stored SET {} FROM {from} WHERE {}",
+        changes.join(", "),
+        is_meant(source, layout, &group.given)
+    )
+}
+
+fn delete(source: &Source<'_>, from: &str) -> String {
+    let layout = &*source.block.layout;
+    let table = SYNTAX.table(&layout.table.name);
+    format!("DELETE FROM {table} AS stored USING {from} WHERE {}", is_meant(source, layout, &layout.key))
+}
+
+/// The condition that a stored row has the key that is given.
+fn is_meant(source: &Source<'_>, layout: &Layout, columns: &[usize]) -> String {
+    let equal = |key: &usize| {
+        let field = &source.fields[*key];
+        let place = columns.iter().position(|column| column == key).expect("a key is always given");
+        format!("stored.{} = {}", SYNTAX.identifier(&field.target.name), given(field, place))
+    };
+    layout.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+}
+
+/// The arrays of some rows, and how many bytes they are.
+fn arguments(source: &Source<'_>, rows: &[u32], columns: &[usize]) -> Result<(PgArguments, usize), Error> {
+    let mut arguments = PgArguments::default();
+    let mut bytes = 0;
+    for column in columns {
+        let mut out = Vec::new();
+        source.put_column(&mut out, rows, *column)?;
+        bytes += out.len();
+        let array = Array { oid: source.fields[*column].declared.wire().array, binary: out };
+        arguments.add(array).map_err(|error| Error::pause(format!("an array cannot be sent: {error}")))?;
+    }
+    Ok((arguments, bytes))
+}
+
+/// An array that is encoded.
+struct Array {
+    oid: u32,
+    binary: Vec<u8>,
+}
+
+impl Type<Postgres> for Array {
+    /// Not asked for: [`Array::produces`] says it.
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(0))
+    }
+}
+
+impl Encode<'_, Postgres> for Array {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.binary);
+        Ok(IsNull::No)
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(PgTypeInfo::with_oid(Oid(self.oid)))
+    }
+}

@@ -1,0 +1,84 @@
+//! `mode` and what belongs to it.
+
+use super::Checker;
+use crate::config::not_yet;
+use crate::config::raw::{KeyFormat as RawKeyFormat, Mode as RawMode, RawAbsent, RawTopic};
+use crate::config::settings::{Absent, KeyFormat, KeySource, Mode};
+use crate::config::tree::dotted;
+
+impl Checker<'_> {
+    /// What records do to the table, and whether the keys that go with it fit together.
+    pub(super) fn mode(
+        &mut self,
+        topic: &str,
+        &RawTopic { ref primary_key, mode, key, deletes, absent, .. }: &RawTopic,
+    ) -> Mode {
+        let primary_key = &primary_key.0;
+        let path = ["topics", topic, "primary_key"];
+        if matches!(mode, RawMode::Insert) {
+            let changed = [
+                ("primary_key", !primary_key.is_empty()),
+                ("deletes", deletes),
+                ("key", !matches!(key, RawKeyFormat::Json)),
+                ("absent", !matches!(absent, RawAbsent::Keep)),
+            ];
+            for (name, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+                let path = ["topics", topic, name];
+                let help = "rows that are only added have no use for it: set `mode: upsert`, or take it away";
+                self.refuse(&path, format!("`{}` needs `mode: upsert`", dotted(&path)), help);
+            }
+            return Mode::Insert;
+        }
+        let of_record: Vec<_> = primary_key.iter().filter_map(|text| text.strip_prefix("record-key")).collect();
+        let source = match primary_key.as_slice() {
+            [word] if word == "coordinates" => KeySource::Coordinates,
+            [word] if word == "record-key" => KeySource::Record(Vec::new()),
+            columns if !columns.is_empty() && of_record.len() == columns.len() => {
+                let names = of_record.iter().filter_map(|rest| rest.strip_prefix(':')).map(str::to_owned);
+                KeySource::Record(names.collect())
+            }
+            columns => KeySource::Value(columns.to_vec()),
+        };
+        if let Some(header) = primary_key.iter().find(|text| text.starts_with("header:")) {
+            self.problems.push(not_yet::problem(&format!("primary_key: {header}")).at(self.tree.place(&path)));
+        }
+        let (KeySource::Value(names) | KeySource::Record(names)) = &source else {
+            if deletes {
+                let path = ["topics", topic, "deletes"];
+                let help = "each record has coordinates of its own, so that none deletes another's row";
+                self.refuse(
+                    &path,
+                    format!("`{}` and `primary_key: coordinates` exclude each other", dotted(&path)),
+                    help,
+                );
+            }
+            return Mode::Upsert { key: source, format: KeyFormat::Json, deletes: false, absent: absent.into() };
+        };
+        let twice = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
+        let whole = matches!(source, KeySource::Value(_)) || names.is_empty() || names.len() == primary_key.len();
+        if names.iter().any(|name| name.trim().is_empty()) || twice.is_some() || !whole {
+            let help =
+                "write columns, each once: `[customer, id]`; or `record-key`, or `record-key:id`; or `coordinates`";
+            self.refuse(&path, format!("`{}` names no key", dotted(&path)), help);
+        }
+        Mode::Upsert { key: source, format: key.into(), deletes, absent: absent.into() }
+    }
+}
+
+impl From<RawKeyFormat> for KeyFormat {
+    fn from(raw: RawKeyFormat) -> Self {
+        match raw {
+            RawKeyFormat::Json => Self::Json,
+            RawKeyFormat::String => Self::String,
+        }
+    }
+}
+
+impl From<RawAbsent> for Absent {
+    fn from(raw: RawAbsent) -> Self {
+        match raw {
+            RawAbsent::Keep => Self::Keep,
+            RawAbsent::Default => Self::Default,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Tables that grow with their records: what has to change so that a record fits, and the change itself.
+//!
+//! A record that does not fit says which change would let it in ([`Cure`]). The worker that met it closes its unit, has
+//! the table altered, and goes on with a program for the table as it is then. Others do the same when they meet such a
+//! record, or find that it was done: whoever comes second finds nothing to do. No change loses anything that is stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rowfall_dialects::contract::{
+    Advice, Change, ColumnDefault, ColumnSpec, Connection, Grammar, LogicalType, TableColumn, TableSchema, ValueType,
+};
+
+use crate::config::{Evolve, Nested, Route};
+use crate::decode::{BadRecord, Cure, Record, RowDecoder, RowProgram};
+use crate::infer::infer;
+use crate::problem::Problem;
+use crate::reconcile;
+use crate::source::topics::Sample;
+
+/// How long a table may take to be altered before its partition stops.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Alters the table of one route.
+pub struct Evolver {
+    connection: Connection,
+    route: Route,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Evolver {
+    /// For this route, if its table may be altered.
+    #[must_use]
+    pub fn new(connection: &Connection, route: &Route, runtime: &tokio::runtime::Handle) -> Option<Self> {
+        (route.evolve != Evolve::None).then(|| Self {
+            connection: connection.clone(),
+            route: route.clone(),
+            runtime: runtime.clone(),
+        })
+    }
+
+    /// Waits until the table is another than the program was made for, and answers the program for it; alters it, where
+    /// that would let the record in. `None` when nothing would. To be called from threads that are none of the runtime's.
+    ///
+    /// # Errors
+    /// When the database refuses, or does not answer in time.
+    pub fn evolve(
+        &self,
+        program: &RowProgram,
+        bad: &BadRecord,
+        value: &[u8],
+    ) -> Result<Option<Arc<RowProgram>>, Problem> {
+        let table = &program.layout.table;
+        let doing = format!("altering table {}", table.name);
+        self.runtime.block_on(self.alter(table, bad, value)).map_err(|problem| problem.within(&doing))
+    }
+
+    async fn alter(
+        &self,
+        table: &TableSchema,
+        bad: &BadRecord,
+        value: &[u8],
+    ) -> Result<Option<Arc<RowProgram>>, Problem> {
+        let Connection { session, grammar, .. } = &self.connection;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let failure = match session.describe(&table.name).await {
+                Ok(None) => return Err(Problem::new("it was dropped", "create it again, then start rowfall again")),
+                Ok(Some(now)) if now != *table => return reconcile::compile(&self.route, &Arc::new(now)).map(Some),
+                Ok(Some(now)) => {
+                    let Some(changes) = changes(&**grammar, &self.route, &now, bad, value) else { return Ok(None) };
+                    let cluster = self.route.storage.cluster.as_deref();
+                    let ddl = grammar.alter_table(&now, &changes, cluster).map_err(|refusal| {
+                        Problem::new(refusal.to_string(), "alter the table yourself, or mend the producer")
+                    })?;
+                    for statement in &ddl.statements {
+                        tracing::info!(table = %now.name, "{statement}");
+                    }
+                    match session.execute(&ddl).await {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            // Another process may be altering it at this moment.
+            let again = matches!(failure.advice, Advice::Retry | Advice::Slow | Advice::Refresh);
+            if !again || Instant::now() > deadline {
+                return Err(Problem::from(failure));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// What a run would change in the table for these records, and the table as it would be then.
+///
+/// # Errors
+/// For a record that no change lets in; as the route then makes of it.
+pub fn foresee(
+    grammar: &dyn Grammar,
+    route: &Route,
+    table: &Arc<TableSchema>,
+    sample: &Sample,
+) -> Result<(Vec<Change>, Arc<TableSchema>), Problem> {
+    let (mut all, mut table) = (Vec::new(), Arc::clone(table));
+    let mut decoder = RowDecoder::new(reconcile::compile(route, &table)?);
+    for value in &sample.values {
+        loop {
+            let mut columns = decoder.program().layout.empty_columns();
+            // Keys and places are the same for all: whether they fit is not asked here.
+            let record = Record { key: None, value: Some(value), topic: "", partition: 0, offset: 0, era: 0 };
+            let Err(bad) = decoder.decode(&record, &mut columns, 0) else { break };
+            let Some(changes) = changes(grammar, route, &table, &bad, value) else { break };
+            let mut changed = TableSchema::clone(&table);
+            for change in &changes {
+                apply(grammar, change, &mut changed);
+            }
+            if changed == *table {
+                break;
+            }
+            all.extend(changes);
+            table = Arc::new(changed);
+            decoder = RowDecoder::new(reconcile::compile(route, &table)?);
+        }
+    }
+    Ok((all, table))
+}
+
+fn apply(grammar: &dyn Grammar, change: &Change, table: &mut TableSchema) {
+    let (Change::Add(spec) | Change::Widen(spec)) = change;
+    let value = grammar.parse_type(&spec.type_text).map_err(|refusal| refusal.0);
+    let value = value.map(|value| ValueType { nullable: spec.nullable != Some(false), ..value });
+    let column = |default| TableColumn { name: spec.name.clone(), type_text: spec.type_text.clone(), value, default };
+    match table.columns.iter_mut().find(|column| column.name == spec.name) {
+        Some(before) => *before = column(before.default),
+        None => table.columns.push(column(ColumnDefault::None)),
+    }
+}
+
+/// What lets the record in, as far as the route allows it.
+fn changes(
+    grammar: &dyn Grammar,
+    route: &Route,
+    table: &TableSchema,
+    bad: &BadRecord,
+    value: &[u8],
+) -> Option<Vec<Change>> {
+    let fields = infer(&[value.to_vec()], route);
+    let settings = |field: &str| route.columns.iter().find(|c| c.from == field && c.nested != Some(Nested::Flatten));
+    let name = |field: &str| settings(field).map_or_else(|| field.to_owned(), |c| c.name.clone());
+    let changes: Vec<_> = match bad.cure.as_ref()? {
+        Cure::Columns if route.evolve >= Evolve::Add => {
+            let new = fields.into_iter().filter(|field| {
+                let has = |name: &str| table.columns.iter().any(|column| column.name == name);
+                !field.is_null && !has(&name(&field.name)) && !settings(&field.name).is_some_and(|c| c.drop)
+            });
+            let add = new.map(|field| {
+                let settings = settings(&field.name);
+                let own = settings.and_then(|c| c.type_text.clone());
+                let type_text = match own.as_ref().map(|text| text.parse::<LogicalType>()) {
+                    Some(Ok(logical)) => grammar.column_type(&logical),
+                    Some(Err(_)) => Ok(own.unwrap_or_default()),
+                    None => grammar.column_type(&field.logical),
+                };
+                let spec = ColumnSpec {
+                    nullable: settings.and_then(|c| c.nullable),
+                    default: settings.and_then(|c| c.default.clone()),
+                    storage: settings.map(|c| c.storage.clone()).unwrap_or_default(),
+                    ..ColumnSpec::new(name(&field.name), type_text.ok()?, true)
+                };
+                Some(Change::Add(spec))
+            });
+            add.collect::<Option<_>>()?
+        }
+        Cure::Type(column) if route.evolve == Evolve::Widen => {
+            let column = table.columns.iter().find(|c| c.name == *column)?;
+            let now = column.value.as_ref().ok()?;
+            let field = fields.into_iter().find(|field| name(&field.name) == column.name)?;
+            let spec = if field.is_null && !now.nullable {
+                ColumnSpec::new(&column.name, &column.type_text, true)
+            } else {
+                let wider = wider(&now.logical, &field.logical)?;
+                ColumnSpec::new(&column.name, grammar.column_type(&wider).ok()?, now.nullable)
+            };
+            vec![Change::Widen(spec)]
+        }
+        Cure::Columns | Cure::Type(_) => return None,
+    };
+    Some(changes).filter(|changes| !changes.is_empty())
+}
+
+/// The type that holds every value of `now` and of `new`, exactly, where one of `now`'s kind does.
+fn wider(now: &LogicalType, new: &LogicalType) -> Option<LogicalType> {
+    use LogicalType as T;
+    Some(match (now, new) {
+        (T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16 | T::UInt32, T::Int64) => T::Int64,
+        (T::UInt8 | T::UInt16 | T::UInt32, T::UInt64) => T::UInt64,
+        (T::Float32, T::Float64 | T::Int64 | T::UInt64) => T::Float64,
+        (T::Timestamp { digits }, T::Timestamp { digits: more }) if more > digits => T::Timestamp { digits: *more },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rowfall_dialects::contract::{Ddl, Refusal, TableName, TableSpec};
+
+    /// Its column types are the logical ones' own texts.
+    struct Plain;
+
+    impl Grammar for Plain {
+        fn name(&self) -> &'static str {
+            "Plain"
+        }
+
+        fn quote(&self, identifier: &str) -> String {
+            identifier.to_owned()
+        }
+
+        fn column_type(&self, logical: &LogicalType) -> Result<String, Refusal> {
+            Ok(logical.to_string())
+        }
+
+        fn parse_type(&self, text: &str) -> Result<ValueType, Refusal> {
+            text.parse::<LogicalType>().map(Into::into).map_err(|error| Refusal(error.to_string()))
+        }
+
+        fn create_table(&self, table: &TableSpec) -> Result<Ddl, Refusal> {
+            Ok(Ddl::new(table.name.clone(), Vec::new()))
+        }
+    }
+
+    fn foreseen(evolve: Evolve, columns: &[&str], records: &[&str]) -> String {
+        let column = |text: &&str| {
+            let (name, logical) = text.split_once(' ').unwrap();
+            let value =
+                ValueType { nullable: !name.starts_with("not_"), ..logical.parse::<LogicalType>().unwrap().into() };
+            TableColumn {
+                name: name.to_owned(),
+                type_text: logical.to_owned(),
+                value: Ok(value),
+                default: ColumnDefault::None,
+            }
+        };
+        let name = TableName::parse("t");
+        let table = Arc::new(TableSchema::new(name.clone(), "table", columns.iter().map(column).collect()));
+        let unknown_fields = crate::config::UnknownFields::Add;
+        let route = Route { evolve, unknown_fields, ..Route::new("t", name) };
+        let values = records.iter().map(|record| record.as_bytes().to_vec()).collect();
+        let (changes, after) = foresee(&Plain, &route, &table, &Sample { keys: Vec::new(), values }).unwrap();
+        let text = |change: &Change| match change {
+            Change::Add(spec) => format!("add {} {}", spec.name, spec.type_text),
+            Change::Widen(spec) => format!("widen {} {} {:?}", spec.name, spec.type_text, spec.nullable),
+        };
+        assert_eq!(changes.is_empty(), after == table);
+        changes.iter().map(text).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn fields_become_columns_when_they_hold_something() {
+        let records = [r#"{"id":1,"note":null}"#, r#"{"id":2,"note":"a","at":"2026-01-01T00:00:00.5Z"}"#];
+        insta::assert_snapshot!(foreseen(Evolve::Add, &["id int64"], &records), @"add note string, add at timestamp(3)");
+        assert_eq!(foreseen(Evolve::Add, &["id int64"], &records[..1]), "");
+        assert_eq!(foreseen(Evolve::None, &["id int64"], &records), "");
+    }
+
+    #[test]
+    fn columns_become_wider_when_all_that_is_stored_stays() {
+        let columns = ["id int32", "u uint8", "f float32", "t timestamp(0)", "not_null int64", "text string"];
+        let records = [
+            r#"{"id":3000000000,"not_null":1}"#,
+            r#"{"id":1,"u":-1,"f":1e300,"t":"2026-01-01T00:00:00.123456Z","not_null":1}"#,
+            r#"{"not_null":null}"#,
+            r#"{"id":"text","not_null":1.5}"#,
+        ];
+        insta::assert_snapshot!(foreseen(Evolve::Widen, &columns, &records), @"widen id int64 Some(true), widen u int64 Some(true), widen f float64 Some(true), widen t timestamp(6) Some(true), widen not_null int64 Some(true)");
+        assert_eq!(foreseen(Evolve::Add, &columns, &records), "");
+    }
+}
