@@ -43,7 +43,7 @@ fn send(kafka: &Kafka, topic: &str, records: &[(&str, Option<&str>)]) {
     for (key, value) in records {
         let mut record = BaseRecord::to(topic).partition(0).key(*key);
         record.payload = *value;
-        workload::send(&producer, record);
+        producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
     }
     producer.flush(std::time::Duration::from_secs(60)).expect("all are acknowledged");
 }
@@ -70,7 +70,9 @@ fn a_topic_is_planned_created_and_filled_without_a_file() {
         assert_eq!(to("run", &["--until-end", "--output", "json"]).rows(), 2);
         let rows = query(
             &url,
-            &format!("SELECT CONCAT_WS(',', id, COALESCE(note, '-'), CAST(at AS CHAR), paid, amount) FROM {name} ORDER BY id"),
+            &format!(
+                "SELECT CONCAT_WS(',', id, COALESCE(note, '-'), CAST(at AS CHAR), paid, amount) FROM {name} ORDER BY id"
+            ),
         );
         text += &format!("{}\n\n", rows.join("\n"));
         // Nothing is written twice, and more is added.
@@ -98,7 +100,8 @@ fn rows_are_changed_and_deleted_by_the_records_key() {
             kafka.brokers
         ));
         let run = || Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
-        let rows = || query(&url, &format!("SELECT CONCAT_WS(',', id, COALESCE(note, '-'), count) FROM {name} ORDER BY id"));
+        let rows =
+            || query(&url, &format!("SELECT CONCAT_WS(',', id, COALESCE(note, '-'), count) FROM {name} ORDER BY id"));
         send(
             &kafka,
             &name,

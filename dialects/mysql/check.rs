@@ -28,11 +28,13 @@ pub(super) async fn write(live: &mut Live, table: &TableSchema, keyed: bool) -> 
         rights = "SELECT, INSERT, UPDATE, DELETE";
     }
     let doing = format!("writing table `{}`", table.name);
-    let mut problems = Vec::new();
+    let mut problems: Vec<Error> = Vec::new();
     for statement in tries {
         let tried = answered(sqlx::raw_sql(&statement).execute(&mut live.connection)).await;
         if let Err(error) = tried {
-            problems.extend(problem(live, &table.name, rights, codes::error(&doing, error)).await?);
+            let problem = problem(live, &table.name, rights, codes::error(&doing, error)).await?;
+            // What mends the first mends the second.
+            problems.extend(problem.filter(|problem| problems.is_empty() || problem.hint.is_none()));
         }
     }
     Ok(problems)
