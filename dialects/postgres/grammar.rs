@@ -10,6 +10,7 @@ pub(super) const SYNTAX: Syntax = Syntax {
     ignores_case: false,
     max_parameters: 65_535,
     max_rows: 1000,
+    empty_row: "DEFAULT VALUES",
     numbered: true,
     in_rows: "",
     same: "IS NOT DISTINCT FROM",
