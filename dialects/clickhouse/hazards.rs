@@ -70,8 +70,8 @@ pub(super) fn hazards(facts: &Facts) -> Vec<Hazard> {
         }
     }
     for Known { name, default_kind, .. } in versions.version.iter().chain(&versions.deleted).filter_map(known) {
-        if matches!(default_kind.as_str(), "MATERIALIZED" | "ALIAS") {
-            let what = format!("column {name} of its engine is {default_kind}, so that rowfall cannot write it");
+        if default_kind == "MATERIALIZED" {
+            let what = format!("column {name} of its engine is MATERIALIZED, so that rowfall cannot write it");
             hazards.push(Hazard { what, mend: Mend::NotComputed(name.clone()) });
         }
     }
