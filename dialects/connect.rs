@@ -1,5 +1,5 @@
 use crate::contract::{Connection, Error, Target};
-use crate::{clickhouse, postgres, sqlite};
+use crate::{clickhouse, mysql, postgres, sqlite};
 
 /// Connects to the database that the target's URL names. Makes no promise that the server answers:
 /// [`Session::server`](crate::contract::Session::server) does.
@@ -9,9 +9,10 @@ use crate::{clickhouse, postgres, sqlite};
 pub async fn connect(target: &Target) -> Result<Connection, Error> {
     match target.url.scheme() {
         "clickhouse" | "clickhouses" => clickhouse::connect(target),
+        "mysql" | "mariadb" => mysql::connect(target),
         "postgres" | "postgresql" => postgres::connect(target),
         "sqlite" => sqlite::connect(target).await,
         scheme => Err(Error::pause(format!("no dialect for `{scheme}://`"))
-            .with_hint("use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://")),
+            .with_hint("use clickhouse://, clickhouses:// (TLS), postgres://, mysql://, mariadb:// or sqlite://")),
     }
 }

@@ -411,17 +411,22 @@ macro_rules! exactly_once_into {
 }
 
 exactly_once_into!(sqlite, super::sqlite);
-exactly_once_into!(postgres, super::postgres);
-
-fn postgres() -> Place {
-    let url = support::services().postgres.url();
-    Place { url, ask: ask::<sqlx::PgConnection>, _folder: None }
-}
 
 fn sqlite() -> Place {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}", folder.path().join("rows.db").display());
     Place { url, ask: ask::<sqlx::SqliteConnection>, _folder: Some(folder) }
+}
+
+exactly_once_into!(postgres, super::postgres);
+
+/// A schema of its own.
+fn postgres() -> Place {
+    let server = rowfall_services::Postgres::running().unwrap_or_else(|error| panic!("{error}"));
+    let schema = support::unique("exactly_once");
+    ask::<sqlx::PgConnection>(&server.url(), &format!("CREATE SCHEMA {schema}")).expect("created");
+    let url = format!("{}?options=-c%20search_path%3D{schema}", server.url());
+    Place { url, ask: ask::<sqlx::PgConnection>, _folder: None }
 }
 
 /// While the database is away partitions come, and wait; the group does not notice.

@@ -18,6 +18,7 @@ mod faults;
 mod front;
 mod moving;
 mod plan;
+mod postgres;
 mod pressure;
 mod records;
 mod tables;

@@ -11,4 +11,4 @@ mod tests;
 pub use offsets::{Offsets, settled};
 pub use plan::{Group, Plan, Verb};
 pub use syntax::{Statement, Syntax};
-pub(crate) use text::{days_from_civil, push_date, push_decimal, push_timestamp, push_uuid};
+pub(crate) use text::{days_from_civil, push_date, push_decimal, push_time, push_timestamp, push_uuid};

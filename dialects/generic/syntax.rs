@@ -18,6 +18,8 @@ pub struct Syntax {
     pub max_parameters: usize,
     /// The most rows that one `INSERT … VALUES` should have: beyond some hundreds nothing is gained.
     pub max_rows: usize,
+    /// What stands behind `INSERT INTO table` for a row of defaults alone.
+    pub empty_row: &'static str,
     /// Whether parameters are numbered (`$1`, `$2`) instead of all being `?`.
     pub numbered: bool,
     /// What stands before the rows of `(a, b) IN (… (?,?),(?,?))`: `VALUES `, or nothing.
@@ -92,7 +94,7 @@ impl Syntax {
     }
 
     /// A column as it is declared.
-    fn column(&self, column: &ColumnSpec, takes_null: bool) -> String {
+    pub(crate) fn column(&self, column: &ColumnSpec, takes_null: bool) -> String {
         let not_null = if takes_null { "" } else { " NOT NULL" };
         // Only in parentheses may it be any expression.
         let default = column.default.as_ref().map_or_else(String::new, |text| format!(" DEFAULT ({text})"));
@@ -100,7 +102,7 @@ impl Syntax {
     }
 
     /// Names in quotes, with commas between.
-    fn list(&self, names: &[impl AsRef<str>]) -> String {
+    pub(crate) fn list(&self, names: &[impl AsRef<str>]) -> String {
         names.iter().map(|name| self.identifier(name.as_ref())).collect::<Vec<_>>().join(", ")
     }
 
@@ -149,10 +151,10 @@ impl Syntax {
     }
 
     /// `INSERT INTO … VALUES (?,?),(?,?)`. Without columns it inserts one row of defaults.
-    fn insert(&self, table: &TableName, columns: &[&str], rows: usize) -> Statement {
+    pub(crate) fn insert(&self, table: &TableName, columns: &[&str], rows: usize) -> Statement {
         let table = self.table(table);
         if columns.is_empty() {
-            return Statement::new(format!("INSERT INTO {table} DEFAULT VALUES"));
+            return Statement::new(format!("INSERT INTO {table} {}", self.empty_row));
         }
         let mut sql = format!("INSERT INTO {table} ({}) VALUES ", self.list(columns));
         self.push_rows(&mut sql, columns.len(), rows);

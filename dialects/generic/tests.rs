@@ -11,6 +11,7 @@ pub(super) const SQL: Syntax = Syntax {
     ignores_case: true,
     max_parameters: 1000,
     max_rows: 1000,
+    empty_row: "DEFAULT VALUES",
     numbered: false,
     in_rows: "VALUES ",
     same: "IS NOT DISTINCT FROM",

@@ -40,6 +40,20 @@ pub(crate) fn push_timestamp(out: &mut String, ticks: i64, digits: u8) {
     }
 }
 
+/// `HH:MM:SS`, with a sign before it where it is below zero and as many hours as there are, and exactly `digits ≤ 9`
+/// digits behind the second.
+pub(crate) fn push_time(out: &mut String, ticks: i64, digits: u8) {
+    let per_second = 10_u64.pow(digits.into());
+    if ticks < 0 {
+        out.push('-');
+    }
+    let (seconds, fraction) = (ticks.unsigned_abs() / per_second, ticks.unsigned_abs() % per_second);
+    let _ = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if digits > 0 {
+        let _ = write!(out, ".{fraction:0width$}", width = usize::from(digits));
+    }
+}
+
 /// 36 characters, lower case.
 pub(crate) fn push_uuid(out: &mut String, uuid: &[u8; 16]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -132,6 +146,15 @@ mod tests {
         assert_eq!(of(1_709_210_096_123_456, 6), "2024-02-29 12:34:56.123456");
         assert_eq!(of(i64::MIN, 9), "1677-09-21 00:12:43.145224192");
         assert_eq!(of(i64::MAX, 9), "2262-04-11 23:47:16.854775807");
+    }
+
+    #[test]
+    fn times_have_hours_beyond_a_day_and_a_sign() {
+        let of = |ticks, digits| text(|out| push_time(out, ticks, digits));
+        assert_eq!(of(0, 0), "00:00:00");
+        assert_eq!(of(-1, 3), "-00:00:00.001");
+        assert_eq!(of(3_020_399_000_000, 6), "838:59:59.000000");
+        assert_eq!(of(i64::MIN, 9), "-2562047:47:16.854775808");
     }
 
     proptest! {

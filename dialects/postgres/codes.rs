@@ -46,6 +46,8 @@ const CODES: &[Code] = &[
     code("42704", Advice::Refresh, None),
     code("42804", Advice::Refresh, None),
     code("42846", Advice::Refresh, None),
+    // Also of a unique index that `ON CONFLICT` names.
+    code("42P10", Advice::Refresh, None),
     code("428C9", Advice::Refresh, None),
     code("3F000", Advice::Refresh, Some("create the schema: CREATE SCHEMA")),
     code("0A000", Advice::Pause, None),
@@ -152,6 +154,7 @@ mod tests {
         42704 Refresh
         42804 Refresh
         42846 Refresh
+        42P10 Refresh
         428C9 Refresh
         3F000 Refresh
         0A000 Pause

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::contract::{
-    Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
+    Block, Ddl, Error, Intent, Layout, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
 use crate::generic::Statement;
 use crate::postgres::copy::Source;
@@ -73,18 +73,20 @@ impl PostgresSession {
         result
     }
 
-    /// Runs `work` in a transaction, which it may end itself: then it answers `None`.
+    /// Runs `work` in a transaction in which these tables stay as they are. It may end the transaction itself: then it
+    /// answers `None`.
     async fn with_transaction<T>(
         &self,
         doing: &str,
+        tables: &[&Layout],
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
-        let failed = |error| codes::error(doing, error);
         self.with(async |connection| {
-            sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(failed)?;
+            write::begin(connection, tables, doing).await?;
             let done = work(connection).await?;
             if done.is_some() {
-                sqlx::raw_sql("COMMIT").execute(connection).await.map_err(failed)?;
+                let committed = sqlx::raw_sql("COMMIT").execute(connection).await;
+                committed.map_err(|error| codes::error(doing, error))?;
             }
             Ok(done)
         })
@@ -120,7 +122,7 @@ impl Session for PostgresSession {
         let doing = format!("running DDL for table `{}`", ddl.table);
         let mut races = 0;
         loop {
-            let done = self.with_transaction(&doing, async |connection| {
+            let done = self.with_transaction(&doing, &[], async |connection| {
                 for statement in &ddl.statements {
                     let done = sqlx::raw_sql(&Statement::ddl(statement)).execute(&mut *connection).await;
                     done.map_err(|error| codes::error(&doing, error))?;
@@ -140,9 +142,10 @@ impl Session for PostgresSession {
         if sources.is_empty() && progress.is_none() {
             return Ok(Receipt::default());
         }
-        let tables: Vec<_> = sources.iter().map(|source| format!("`{}`", source.block.layout.table.name)).collect();
-        let doing = format!("writing {}", tables.join(", "));
-        let written = self.with_transaction(&doing, async |connection| {
+        let tables: Vec<_> = sources.iter().map(|source| &*source.block.layout).collect();
+        let names: Vec<_> = tables.iter().map(|layout| format!("`{}`", layout.table.name)).collect();
+        let doing = format!("writing {} {}", if names.len() == 1 { "table" } else { "tables" }, names.join(", "));
+        let written = self.with_transaction(&doing, &tables, async |connection| {
             if let Some(progress) = progress
                 && !offsets::advance(connection, progress).await?
             {
@@ -163,7 +166,7 @@ impl Session for PostgresSession {
         let doing = format!("taking over the partitions of pipeline `{pipeline}`");
         let mut races = 0;
         loop {
-            let resumed = self.with_transaction(&doing, async |connection| {
+            let resumed = self.with_transaction(&doing, &[], async |connection| {
                 offsets::resume(connection, pipeline, partitions).await.map(Some)
             });
             match resumed.await {

@@ -1,19 +1,25 @@
+mod faults;
+mod tables;
+mod values;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use insta::assert_snapshot;
 use rowfall_services::Postgres;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::conformance::{self, Probe};
 use crate::contract::{
-    Advice, Block, Column, ColumnDefault, Compression, Connection, Layout, List, LogicalType, Mark, TableColumn,
-    TableName, TableSchema, Target, Values,
+    Block, Column, Compression, Connection, Layout, LogicalType, TableColumn, TableName, TableSchema, Target, Values,
 };
 use crate::generic::Statement;
-use crate::postgres::connect;
 use crate::postgres::grammar::SYNTAX;
+use crate::postgres::session::PostgresSession;
+use crate::postgres::{address, connect};
+
+/// A user who may do everything.
+const ALL: (&str, &str) = ("rowfall", "rowfall-secret");
 
 /// The shared server, and a schema of its own for each test.
 struct Shop {
@@ -35,12 +41,15 @@ impl Shop {
     }
 
     fn connect(&self) -> Connection {
-        self.connect_as((self.server.user, self.server.password))
+        self.connect_as(ALL)
     }
 
-    fn connect_as(&self, credentials: (&str, &str)) -> Connection {
-        let url = format!("{}?search_path=\"{}\"", self.server.url_as(credentials), self.schema);
-        connect(&target(&url)).unwrap()
+    fn connect_as(&self, user: (&str, &str)) -> Connection {
+        connect(&target(&self.url(user))).unwrap()
+    }
+
+    fn url(&self, user: (&str, &str)) -> String {
+        format!("{}?search_path=\"{}\"", self.server.url_as(user), self.schema)
     }
 
     /// Another program's connection.
@@ -56,10 +65,6 @@ impl Shop {
     async fn ask(&self, sql: &str) -> String {
         let row = sqlx::query(&Statement::ddl(sql)).fetch_one(&mut *self.reader.lock().await).await.unwrap();
         row.get(0)
-    }
-
-    async fn read(&self, table: &TableSchema) -> Vec<Vec<Option<String>>> {
-        Probe::read(self, &table.name, &table.columns).await
     }
 }
 
@@ -122,10 +127,14 @@ fn push_text(column: &mut Column, value: &str) {
     values.push(value);
 }
 
+/// Once with the schema named and few rows in arrays, once with the search path and every new row by `COPY`.
 #[tokio::test]
 async fn keeps_the_contract() {
     let shop = Shop::new().await;
-    let connection = shop.connect();
+    let (connection, other) = (shop.connect(), shop.connect());
     conformance::run(&connection, Some(&shop.schema), &shop).await;
-    conformance::run(&connection, None, &shop).await;
+    conformance::compete(&connection, &other, Some(&shop.schema), &shop).await;
+    let session = PostgresSession::new(address::options(&shop.url(ALL).parse().unwrap()).unwrap(), 0);
+    let copies = Connection { session: Arc::new(session), ..shop.connect() };
+    conformance::run(&copies, None, &shop).await;
 }

@@ -253,6 +253,11 @@ pub(super) fn described(declared: &str, base: &str, kind: &str) -> String {
     if declared == base { format!("{declared}{suffix}") } else { format!("{declared}{DOMAIN}{base}{suffix}") }
 }
 
+/// Whether the catalog still says of a column what was described.
+pub(super) fn is_still(text: &str, declared: &str) -> bool {
+    text.strip_prefix(declared).is_some_and(|rest| rest.is_empty() || rest.starts_with(DOMAIN) || rest == ENUM)
+}
+
 /// What a text has to be cast to that is meant for a column of this type: an enum, which texts do not become by
 /// themselves.
 pub(super) fn cast<'t>(text: &'t str, declared: &Declared) -> Option<&'t str> {

@@ -4,6 +4,7 @@
 //! An array of arrays would be one flat array to `unnest`, so rows with arrays in them go by `COPY` into a temporary
 //! table, from which the same statements take them.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use sqlx::encode::IsNull;
@@ -12,12 +13,12 @@ use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgTypeInfo};
 use sqlx::{Arguments as _, Encode, Postgres, Type};
 
-use crate::contract::{Error, Layout, Receipt};
+use crate::contract::{Advice, Error, Layout, Receipt};
 use crate::generic::{Group, Plan, Statement, Verb};
 use crate::postgres::codes;
 use crate::postgres::copy::{Field, HEADER, Source, TRAILER};
 use crate::postgres::grammar::SYNTAX;
-use crate::postgres::types::Kind;
+use crate::postgres::types::{self, Kind};
 
 /// Bytes that are encoded before they are sent: while the server reads them, the next are made.
 const CHUNK: usize = 256 << 10;
@@ -27,10 +28,45 @@ const CHUNK: usize = 256 << 10;
 /// what so many rows cost more the other way.
 pub(super) const ROWS: usize = 10_000;
 
+const TYPES: &str = "
+SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute AS a
+JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
+
 /// Where rows with arrays in them wait.
 const WAITING: &str = "pg_temp.rowfall_given";
 
 /// Writes a block in the transaction that is open.
+/// Begins a transaction in which these tables stay as they are.
+///
+/// # Errors
+/// With [`Advice::Refresh`] when the type of a column is another one than was described. The server would not notice:
+/// eight bytes are a `bigint` as well as a `timestamp`, and a `numeric` is rounded to the scale that it meets.
+pub(super) async fn begin(connection: &mut PgConnection, tables: &[&Layout], doing: &str) -> Result<(), Error> {
+    let failed = |error| codes::error(doing, error);
+    let names: Vec<_> = tables.iter().map(|layout| SYNTAX.table(&layout.table.name)).collect();
+    let lock = match names.as_slice() {
+        [] => "BEGIN".to_owned(),
+        names => format!("BEGIN; LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", names.join(", ONLY ")),
+    };
+    sqlx::raw_sql(&Statement::ddl(&lock)).execute(&mut *connection).await.map_err(failed)?;
+    for layout in tables {
+        let table = &layout.table.name;
+        let types = sqlx::query_as::<_, (String, String)>(TYPES).bind(&table.schema).bind(&table.name);
+        let types: HashMap<_, _> = types.fetch_all(&mut *connection).await.map_err(failed)?.into_iter().collect();
+        for column in layout.columns() {
+            let change = match types.get(&column.name) {
+                Some(declared) if types::is_still(&column.type_text, declared) => continue,
+                Some(declared) => format!("is {declared} now, not {}", column.type_text),
+                None => "is gone".to_owned(),
+            };
+            return Err(Error::new(Advice::Refresh, format!("{doing}: column `{}` {change}", column.name)));
+        }
+    }
+    Ok(())
+}
+
 /// `few`: so many new rows do not need a `COPY`.
 pub(super) async fn write(connection: &mut PgConnection, source: &Source<'_>, few: usize) -> Result<Receipt, Error> {
     let layout = &*source.block.layout;

@@ -9,6 +9,7 @@ pub(super) const SYNTAX: Syntax = Syntax {
     ignores_case: true,
     max_parameters: 32_766,
     max_rows: 1000,
+    empty_row: "DEFAULT VALUES",
     numbered: false,
     in_rows: "VALUES ",
     same: "IS",

@@ -44,7 +44,7 @@ const PROPERTY_VALUES: [(&str, &[&str]); 2] = [
 ];
 
 /// Schemes that have a dialect.
-const SCHEMES: [&str; 5] = ["clickhouse", "clickhouses", "postgres", "postgresql", "sqlite"];
+const SCHEMES: [&str; 7] = ["clickhouse", "clickhouses", "postgres", "postgresql", "mysql", "mariadb", "sqlite"];
 
 /// A column of texts holds less than 4 GiB, and a single record may come on top of the limit.
 const MAX_BATCH_BYTES: usize = 1 << 30;
@@ -178,11 +178,6 @@ impl Checker<'_> {
         };
         let no_host = |url: &Url| url.host_str().is_none_or(str::is_empty);
         match target.url.scheme() {
-            scheme if not_yet::SCHEMES.contains(&scheme) => {
-                let problem = not_yet::problem(&format!("{scheme}://"))
-                    .help("use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://");
-                self.problems.push(problem.at(self.tree.place(&path)));
-            }
             scheme if !SCHEMES.contains(&scheme) => {
                 self.refuse(&path, "`target.url` names no database that rowfall knows".to_owned(), HELP);
             }

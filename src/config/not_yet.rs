@@ -15,9 +15,6 @@ pub(super) const VALUES: [(&str, &[&str]); 4] = [
     ("topics.*.key", &["avro", "json-schema", "protobuf", "connect-json", "bytes"]),
 ];
 
-/// Schemes of the databases to come.
-pub(super) const SCHEMES: [&str; 2] = ["mysql", "mariadb"];
-
 /// Templates of table names to come, by what follows `${`: headers and fields.
 pub(super) fn table_template(inner: &str) -> bool {
     inner.starts_with("header:") || inner.starts_with("field:")

@@ -217,8 +217,6 @@ fn not_available(page: &mut String) {
     }
     page.push_str("- `delivery`: `exactly-once` with ClickHouse\n");
     page.push_str("- in a table's name: `${header:x}`, `${field:x}`\n");
-    let schemes: Vec<_> = not_yet::SCHEMES.iter().map(|scheme| format!("`{scheme}://`")).collect();
-    let _ = writeln!(page, "- `target.url`: {}", schemes.join(", "));
 }
 
 /// The schema below the properties of a path; `*` stands for the values of a map.

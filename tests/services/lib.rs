@@ -25,10 +25,10 @@
 //!
 //! The modules, in the order in which a start meets them:
 //!
-//! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`, `postgres`: those
-//!   there are
+//! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`, `postgres`, `mysql`
+//!   (and MariaDB): those there are
 //! - `versions`: what is installed
-//! - `python`: packages from PyPI, for ClickHouse and for the bench's peers
+//! - `python`: packages from PyPI, for ClickHouse and for the bench's peers; `maven`, `debian`: archives from there
 //! - `unprivileged`: for servers that refuse to be root's
 //! - `needs`: what the machine must have first
 //! - `place`: where it is installed, completely or not at all
@@ -36,9 +36,12 @@
 //! - `http`, `step`, `error`: asking, telling, failing
 
 mod clickhouse;
+mod debian;
 mod error;
 mod http;
 mod kafka;
+mod maven;
+mod mysql;
 mod needs;
 mod place;
 mod ports;
@@ -54,6 +57,7 @@ mod versions;
 pub use clickhouse::ClickHouse;
 pub use error::{Error, UP};
 pub use kafka::Kafka;
+pub use mysql::{MySql, Product};
 pub use needs::{BUILD, Need, ensure};
 pub use postgres::Postgres;
 pub use python::python_clients;

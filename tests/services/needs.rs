@@ -15,6 +15,8 @@ pub enum Need {
     Java,
     /// `mvn`.
     Maven,
+    /// `apt-get`, which fetches Debian's packages.
+    Apt,
     /// `python3`.
     Python,
     /// pip, as a module of `python3`.
@@ -43,6 +45,7 @@ impl Need {
         match self {
             Need::Java => "java (17 or newer)",
             Need::Maven => "mvn (Maven)",
+            Need::Apt => "apt-get",
             Need::Python => "python3",
             Need::Pip => "pip for python3",
             Need::Xz => "xz",
@@ -59,6 +62,7 @@ impl Need {
         match self {
             Need::Java => "default-jre-headless",
             Need::Maven => "maven",
+            Need::Apt => "apt",
             Need::Python => "python3",
             Need::Pip => "python3-pip",
             Need::Xz => "xz-utils",
@@ -74,6 +78,7 @@ impl Need {
         match self {
             Need::Java => java_version().is_some_and(|version| version >= JAVA_OLDEST),
             Need::Maven => is_on_path("mvn"),
+            Need::Apt => is_on_path("apt-get") && is_on_path("dpkg-deb"),
             Need::Python => is_on_path("python3"),
             Need::Pip => succeeds("python3", &["-m", "pip", "--version"]),
             Need::Xz => is_on_path("xz"),

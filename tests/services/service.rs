@@ -9,12 +9,14 @@ use std::time::Duration;
 use crate::clickhouse::ClickHouseService;
 use crate::error::Error;
 use crate::kafka::KafkaService;
+use crate::mysql::{MariaDbService, MySqlService};
 use crate::needs::Need;
 use crate::postgres::PostgresService;
 use crate::process::Signal;
 
 /// Everything that can be installed and run, in the order in which it is started. A new one is one file and one entry.
-pub(crate) const SERVICES: &[&dyn Service] = &[&KafkaService, &ClickHouseService, &PostgresService];
+pub(crate) const SERVICES: &[&dyn Service] =
+    &[&KafkaService, &ClickHouseService, &PostgresService, &MariaDbService, &MySqlService];
 
 pub(crate) trait Service: Sync {
     fn name(&self) -> &'static str;
@@ -89,6 +91,6 @@ mod tests {
         assert_eq!(named(&[]).unwrap().len(), SERVICES.len());
         assert_eq!(named(&["kafka".into()]).unwrap()[0].name(), "kafka");
         let error = named(&["kafak".into()]).err().unwrap().to_string();
-        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse, postgres");
+        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse, postgres, mariadb, mysql");
     }
 }

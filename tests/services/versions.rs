@@ -10,6 +10,9 @@ pub(crate) const CHDB_CORE: &str = "26.9.0";
 pub(crate) const POSTGRES: &str = "18.4";
 /// The package of its programs.
 pub(crate) const POSTGRES_BINARIES: &str = "18.4.0";
+/// Debian's newest is taken as long as it is of this series.
+pub(crate) const MYSQL: &str = "9.7";
+pub(crate) const MARIADB: &str = "11.4.5";
 pub(crate) const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
 /// The Python clients that a consumer written by hand would use, with all that they need: name and version.
 pub(crate) const PYTHON_CLIENTS: &[(&str, &str)] = &[

@@ -9,6 +9,7 @@ pub(crate) const SYNTAX: Syntax = Syntax {
     ignores_case: false,
     max_parameters: 1000,
     max_rows: 1000,
+    empty_row: "DEFAULT VALUES",
     numbered: false,
     in_rows: "",
     same: "IS",
