@@ -15,7 +15,6 @@ pub(super) const SYNTAX: Syntax = Syntax {
     in_rows: "",
     same: "IS NOT DISTINCT FROM",
     add_once: "IF NOT EXISTS ",
-    empty_row: "DEFAULT VALUES",
 };
 
 /// The server cuts what is longer, and says so in a notice only.
