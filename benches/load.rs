@@ -51,7 +51,10 @@ impl Load {
                     text.clear();
                     workload::write_record(number, &mut text);
                     let partition = i32::try_from(number % partitions).expect("small");
-                    workload::send(&producer, BaseRecord::to(&topic).partition(partition).payload(text.as_str()));
+                    workload::send(
+                        &producer,
+                        BaseRecord::<(), str>::to(&topic).partition(partition).payload(text.as_str()),
+                    );
                     number += 1;
                 }
                 count.store(number, Ordering::Relaxed);

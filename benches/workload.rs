@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 /// The table's columns in ClickHouse.
@@ -127,7 +128,10 @@ pub(crate) fn produce(brokers: &str, topic: &str, partitions: i32, numbers: std:
 }
 
 /// Sends, waiting while the producer's queue is full.
-pub(crate) fn send(producer: &ThreadedProducer<DefaultProducerContext>, mut record: BaseRecord<'_, (), str>) {
+pub(crate) fn send<K: ToBytes + ?Sized>(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    mut record: BaseRecord<'_, K, str>,
+) {
     loop {
         match producer.send(record) {
             Ok(()) => return,

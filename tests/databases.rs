@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::producer::{BaseRecord, Producer};
+use rowfall_services::{MySql, Product};
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, IntoArguments, Row, SqlSafeStr, Type};
 
 use crate::support::{self, Rowfall};
@@ -144,6 +145,22 @@ fn postgres() -> Target {
     Target { url, read: Box::new(read) }
 }
 
+fn mysql(product: Product) -> Target {
+    let server = MySql::running(product).unwrap_or_else(|error| panic!("{error}"));
+    lines::<sqlx::MySqlConnection>(&server.url(""), "CREATE DATABASE IF NOT EXISTS rowfall_test_databases");
+    let url = server.url("rowfall_test_databases");
+    let database = url.clone();
+    let read = move |table: &str, _: bool| {
+        let sql = format!(
+            "SELECT CAST(concat_ws('|', id, name, CAST(amount * 100 AS SIGNED), CAST(score * 8 AS SIGNED), \
+             CAST(timestampdiff(MICROSECOND, '1970-01-01', at) / 1000 AS SIGNED), ok, coalesce(note, '–')) AS CHAR) \
+             FROM {table} ORDER BY id"
+        );
+        lines::<sqlx::MySqlConnection>(&database, &sql)
+    };
+    Target { url, read: Box::new(read) }
+}
+
 /// What the tables must hold, while records are produced.
 struct Course {
     kafka: rowfall_services::Kafka,
@@ -171,16 +188,19 @@ impl Course {
             // All records of a key are in one partition.
             let partition = i32::try_from(id.unsigned_abs() % PARTITIONS).expect("small");
             if deletes {
-                workload::send(&producer, BaseRecord::<_, str>::to(&items).key(&key).partition(partition));
+                workload::send(&producer, BaseRecord::<str, str>::to(&items).key(&key).partition(partition));
                 self.items.remove(&id);
                 continue;
             }
             let item = Item::random(&mut self.random);
             let value = item.json(None);
-            workload::send(&producer, BaseRecord::to(&items).key(&key).payload(&value).partition(partition));
+            workload::send(
+                &producer,
+                BaseRecord::<str, str>::to(&items).key(&key).payload(&value).partition(partition),
+            );
             let number = i64::try_from(self.log.len()).expect("small");
             let value = item.json(Some(number));
-            workload::send(&producer, BaseRecord::<str, _>::to(&log).payload(&value).partition(partition));
+            workload::send(&producer, BaseRecord::<str, str>::to(&log).payload(&value).partition(partition));
             self.items.insert(id, item.clone());
             self.log.push((number, item));
         }
@@ -247,6 +267,16 @@ fn clickhouse_moves_inserts_upserts_and_deletes() {
 #[test]
 fn postgres_moves_inserts_upserts_and_deletes() {
     moves_the_same(&postgres());
+}
+
+#[test]
+fn mariadb_moves_inserts_upserts_and_deletes() {
+    moves_the_same(&mysql(Product::MariaDb));
+}
+
+#[test]
+fn mysql_moves_inserts_upserts_and_deletes() {
+    moves_the_same(&mysql(Product::MySql));
 }
 
 #[test]

@@ -429,7 +429,7 @@ fn a_run_until_the_end_survives_that_others_join_and_leave() {
     let producer = workload::producer(&services.kafka.brokers);
     for number in 2_000..RECORDS {
         let text = workload::record(number);
-        workload::send(&producer, BaseRecord::to(&course.name).partition(3).payload(text.as_str()));
+        workload::send(&producer, BaseRecord::<(), str>::to(&course.name).partition(3).payload(text.as_str()));
     }
     producer.flush(PATIENCE).expect("all are acknowledged");
 

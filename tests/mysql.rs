@@ -41,7 +41,7 @@ fn said(kafka: &Kafka, url: &str, name: &str, output: &Output) -> String {
 fn send(kafka: &Kafka, topic: &str, records: &[(&str, Option<&str>)]) {
     let producer = workload::producer(&kafka.brokers);
     for (key, value) in records {
-        let mut record = BaseRecord::to(topic).partition(0).key(*key);
+        let mut record = BaseRecord::<str, str>::to(topic).partition(0).key(*key);
         record.payload = *value;
         producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
     }

@@ -267,7 +267,7 @@ pub(crate) fn topic_with(services: &Services, name: &str, settings: &str) -> Con
 pub(crate) fn produce(kafka: &Kafka, topic: &str, partition: i32, values: &[&str]) {
     let producer = workload::producer(&kafka.brokers);
     for value in values {
-        workload::send(&producer, BaseRecord::to(topic).partition(partition).payload(value));
+        workload::send(&producer, BaseRecord::<(), str>::to(topic).partition(partition).payload(value));
     }
     producer.flush(Duration::from_secs(60)).expect("all are acknowledged");
 }

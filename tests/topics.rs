@@ -106,7 +106,7 @@ fn produce_to(kafka: &Kafka, topic: &str, partition: i32, numbers: std::ops::Ran
     let producer = workload::producer(&kafka.brokers);
     for number in numbers {
         let text = workload::record(number);
-        workload::send(&producer, BaseRecord::to(topic).partition(partition).payload(text.as_str()));
+        workload::send(&producer, BaseRecord::<(), str>::to(topic).partition(partition).payload(text.as_str()));
     }
     producer.flush(PATIENCE).expect("all are acknowledged");
 }
@@ -526,7 +526,10 @@ fn starting_from_a_time_or_an_offset() {
     for number in 0..30u64 {
         let (partition, place) = if number < 20 { (0, number) } else { (1, number - 20) };
         let (time, text) = (midnight + i64::try_from(place * 10_000).expect("small"), workload::record(number));
-        workload::send(&producer, BaseRecord::to(&name).partition(partition).timestamp(time).payload(text.as_str()));
+        workload::send(
+            &producer,
+            BaseRecord::<(), str>::to(&name).partition(partition).timestamp(time).payload(text.as_str()),
+        );
     }
     producer.flush(PATIENCE).expect("all are acknowledged");
     let from = |group: &str, start_from: &str| {

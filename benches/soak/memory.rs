@@ -106,7 +106,7 @@ fn produce(kafka: &Kafka, topic: &str, partitions: i32, records: Records, count:
             _ => large(number),
         };
         let partition = i32::try_from(number % u64::try_from(partitions).expect("positive")).expect("small");
-        workload::send(&producer, BaseRecord::to(topic).partition(partition).payload(text.as_str()));
+        workload::send(&producer, BaseRecord::<(), str>::to(topic).partition(partition).payload(text.as_str()));
     }
     producer.flush(std::time::Duration::from_secs(60)).expect("all are acknowledged");
 }
