@@ -84,7 +84,43 @@ fn a_topic_is_planned_created_and_filled_without_a_file() {
         text += &format!("{}\n\n", said(&kafka, &url, &name, &check));
         query(&url, &format!("DROP TABLE {name}"));
     }
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @"
+    topic NAME (1 partition) → table NAME: to be created
+      columns inferred from 2 records
+
+        CREATE TABLE IF NOT EXISTS `NAME` (
+            `id` bigint,
+            `note` longtext,
+            `at` datetime(3),
+            `paid` tinyint(1),
+            `amount` double
+        ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+    1,é🦀,2024-02-29 12:34:56.789,1,1.5
+    9007199254740993,-,1999-12-31 23:59:59.000,0,-0.25
+
+    ok      MariaDB VERSION at mysql://rowfall:***@SERVER/rowfall_test_real
+    ok      topic NAME at KAFKA: 1 partition
+    ok      table rowfall_test_real.NAME InnoDB
+
+    topic NAME (1 partition) → table NAME: to be created
+      columns inferred from 2 records
+
+        CREATE TABLE IF NOT EXISTS `NAME` (
+            `id` bigint,
+            `note` longtext,
+            `at` datetime(3),
+            `paid` tinyint(1),
+            `amount` double
+        ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+
+    1,é🦀,2024-02-29 12:34:56.789,1,1.5
+    9007199254740993,-,1999-12-31 23:59:59.000,0,-0.25
+
+    ok      MySQL VERSION at mysql://rowfall:***@SERVER/rowfall_test_real
+    ok      topic NAME at KAFKA: 1 partition
+    ok      table rowfall_test_real.NAME InnoDB
+    ");
 }
 
 #[test]
@@ -95,7 +131,7 @@ fn rows_are_changed_and_deleted_by_the_records_key() {
         support::create_topic(&kafka, &name, 1, &[]);
         let config = support::config_file(&format!(
             "name: {name}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{url}' }}\ntopics: {{ {name}: {{ \
-             mode: upsert, primary_key: record-key:id, deletes: true, evolve: add, unknown_fields: add, \
+             key: string, mode: upsert, primary_key: record-key:id, deletes: true, evolve: add, unknown_fields: add, \
              columns: {{ id: string, note: string, count: {{ type: int64, default: '7' }} }} }} }}\n",
             kafka.brokers
         ));
