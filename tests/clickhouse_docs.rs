@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use rowfall_dialects::contract::{Compression, Intent, TableName, Target, Upserts};
 use rowfall_services::{ClickHouse, Kafka};
 
 use crate::support::{self, Rowfall};
@@ -175,6 +176,27 @@ fn the_page_on_clickhouse_is_true() {
     }
     assert_eq!(seen.len(), 4, "each kind of block is there: {seen:?}");
     assert!(differences.is_empty(), "{differences}");
+    upserts_are_as_the_page_says(&servers.clickhouse[0]);
+}
+
+/// With no more rights than the page gives.
+fn upserts_are_as_the_page_says(server: &ClickHouse) {
+    let (user, password) = USER;
+    let url = format!("clickhouse://{user}:{password}@127.0.0.1:{}/shop", server.http_port);
+    let target = Target::parse(&url, Compression::Auto).expect("a URL");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let session = runtime.block_on(rowfall_dialects::connect(&target)).expect("connected").session;
+    for (table, deletes, partial) in
+        [("customers", true, false), ("sessions", true, false), ("devices", false, true), ("orders", false, false)]
+    {
+        let name = TableName { schema: None, name: table.into() };
+        let schema = runtime.block_on(session.describe(&name)).expect("described").expect("there");
+        let Upserts::Versions { deleted, partial: is_partial, .. } = &schema.upserts else { panic!("{schema:?}") };
+        assert_eq!((deleted.is_some(), *is_partial), (deletes, partial), "{table}");
+        let intent = Intent::Write { table: &schema, keyed: true, cluster: None };
+        let problems = runtime.block_on(session.check(intent)).expect("checked");
+        assert!(problems.is_empty(), "{table}: {problems:?}");
+    }
 }
 
 /// Rows are shown whole, a plan in parts, both without their indentation.

@@ -3,11 +3,14 @@
 //! The test server has no Keeper and so no `ON CLUSTER`: the statement is tested as text, and the wait with tables that
 //! are made by hand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use insta::assert_snapshot;
 use rowfall_dialects::connect;
-use rowfall_dialects::contract::{Advice, Compression, Ddl, Intent, TableName, Target};
+use rowfall_dialects::contract::{
+    Advice, Block, Compression, Ddl, Intent, Layout, Op, TableName, Target, Upserts, Values,
+};
 use rowfall_services::ClickHouse;
 
 use crate::support::{self, Rowfall, query};
@@ -58,9 +61,50 @@ fn two_servers_are_one_cluster() {
     assert_eq!(ids, (COUNT + 10).to_string(), "nothing is lost; what the other shard had taken may be twice");
 
     // The same two servers, for what else needs a server of its own.
+    keyed_rows_over_two_shards(&servers);
     graphite(&servers[0]);
     a_queue_is_refused(&servers[0]);
     waits_for_every_server(&servers);
+}
+
+/// A Distributed table is what is behind it, as long as the rows of a key meet there.
+fn keyed_rows_over_two_shards(servers: &[ClickHouse; 2]) {
+    let columns = "(id UInt64, part UInt8, v UInt64, gone UInt8)";
+    for server in servers {
+        query(server, &format!("CREATE TABLE keyed_local {columns} ENGINE = ReplacingMergeTree(v, gone) ORDER BY id"));
+    }
+    for (name, sharding) in [("keyed", "cityHash64(id)"), ("keyed_by_part", "part"), ("keyed_by_chance", "rand()")] {
+        let engine = format!("Distributed({CLUSTER}, default, keyed_local, {sharding})");
+        query(&servers[0], &format!("CREATE TABLE {name} {columns} ENGINE = {engine}"));
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let target = Target::parse(&support::target(&servers[0]), Compression::Auto).expect("a URL");
+    let session = runtime.block_on(connect(&target)).expect("connected").session;
+    let described = |name: &str| {
+        let name = TableName { schema: None, name: name.into() };
+        runtime.block_on(session.describe(&name)).expect("described").expect("there")
+    };
+    let schema = described("keyed");
+    let (key, version, deleted) = (vec!["id".into()], Some("v".into()), Some("gone".into()));
+    assert_eq!(schema.upserts, Upserts::Versions { key, version, deleted, partial: false });
+    for (name, sharding) in [("keyed_by_part", "part"), ("keyed_by_chance", "rand()")] {
+        let Upserts::Never { why, .. } = described(name).upserts else { panic!("{name} would mix shards") };
+        assert!(why.contains(&format!("shards by {sharding}, not by the key")), "{why}");
+    }
+    let layout = Arc::new(Layout { key: [0].into(), ..Layout::new(Arc::new(schema), [0, 1, 2]) });
+    for (version, op) in [(1, Op::Upsert), (2, Op::Delete)] {
+        let mut columns = layout.empty_columns();
+        // The second time every other one is deleted.
+        let ids: Vec<u64> = (0..1000).filter(|id| version == 1 || id % 2 == 0).collect();
+        columns[1].values = Values::UInt8(ids.iter().map(|id| u8::from(id % 3 == version)).collect());
+        columns[2].values = Values::UInt64(vec![version; ids.len()]);
+        let (rows, ops) = (ids.len(), vec![op; ids.len()]);
+        columns[0].values = Values::UInt64(ids);
+        let block = Block { ops, ..Block::new(Arc::clone(&layout), columns, rows) };
+        runtime.block_on(session.write(&[&block], None)).expect("written");
+    }
+    assert_eq!(query(&servers[0], "SELECT count(), sum(id % 2) FROM keyed FINAL"), "500\t500");
+    assert_ne!(query(&servers[1], "SELECT count() FROM keyed_local FINAL"), "0", "both have some");
 }
 
 fn graphite(server: &ClickHouse) {

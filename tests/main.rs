@@ -17,6 +17,7 @@ mod exactly_once;
 mod faults;
 mod front;
 mod moving;
+mod mysql;
 mod plan;
 mod postgres;
 mod pressure;

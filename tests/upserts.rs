@@ -200,6 +200,48 @@ fn null_leaves_a_column_alone_where_rows_are_put_together() {
     assert_eq!(table.rows("*"), "1 6 y 4\n2 \\N \\N 5");
 }
 
+/// Any upserts that lack any columns, cut into inserts anywhere and merged at any time, leave what a map would hold.
+#[test]
+fn rows_that_are_put_together_end_as_a_map_would() {
+    let table = Table::made(
+        "(id UInt64, a Nullable(UInt64), b Nullable(String), c Nullable(UInt64) DEFAULT 8, d UInt64) ENGINE = \
+         CoalescingMergeTree ORDER BY id",
+    );
+    let mut seed = 1_u64;
+    let mut below = |end: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % end
+    };
+    let mut expected = std::collections::BTreeMap::new();
+    for round in 0..60 {
+        let mut block = std::collections::BTreeMap::new();
+        for _ in 0..=below(20) {
+            let values: [_; 4] = std::array::from_fn(|column| match below(3) {
+                0 if column < 3 => ".".to_owned(),
+                _ => below(1000).to_string(),
+            });
+            block.insert(below(30), values);
+        }
+        for (id, values) in &block {
+            let stored = expected.entry(*id).or_insert_with(|| ["\\N", "\\N", "\\N", ""].map(String::from));
+            stored
+                .iter_mut()
+                .zip(values)
+                .filter(|(_, value)| *value != ".")
+                .for_each(|(stored, value)| stored.clone_from(value));
+        }
+        let block: Vec<_> = block.into_iter().map(|(id, [a, b, c, d])| [id.to_string(), a, b, c, d]).collect();
+        let block: Vec<_> = block.iter().map(|cells| cells.each_ref().map(String::as_str)).collect();
+        let rows: Vec<_> = block.iter().map(|cells| (Op::Upsert, cells.as_slice())).collect();
+        table.write(&["id", "a", "b", "c", "d"], &rows);
+        if round % 17 == 0 {
+            query(&table.clickhouse, &format!("OPTIMIZE TABLE {} FINAL", table.name));
+        }
+    }
+    let expected: Vec<_> = expected.iter().map(|(id, values)| format!("{id} {}", values.join(" "))).collect();
+    assert_eq!(table.rows("*"), expected.join("\n"));
+}
+
 #[test]
 fn a_store_of_keys_keeps_the_last_row() {
     let table = Table::made("(id UInt64, a Nullable(UInt64)) ENGINE = EmbeddedRocksDB PRIMARY KEY id");
@@ -379,7 +421,7 @@ fn two_processes_alter_one_table_at_once() {
     let names: Vec<_> = (0..ADDED).map(|number| format!("c{number}")).collect();
     for name in &names {
         let add = [Change::Add(ColumnSpec::new(name.as_str(), "Int32", false))];
-        both(&add, &add).map(|done| done.expect("added"));
+        both(&add, &add).into_iter().for_each(|done| done.expect("added"));
     }
     query(
         &table.clickhouse,

@@ -66,9 +66,9 @@ async fn upserts(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>
     };
     let problem = |hazard: Hazard| {
         Error::pause(format!("{name} cannot be trusted with upserts and deletes: {}", hazard.what))
-            .with_hint(hazard.statement(name))
+            .with_hint(hazard.statement(&facts.local().name))
     };
-    Ok(hazards(&facts, name).into_iter().map(problem).collect())
+    Ok(hazards(&facts).into_iter().map(problem).collect())
 }
 
 /// Whoever may create tables in a database may see it.

@@ -33,7 +33,7 @@ pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<
     Ok(Some(TableSchema {
         parallel: if facts.heeds_order() { 1 } else { PARALLEL_WRITES },
         promise: Some(promises.join("; ")).filter(|promise| !promise.is_empty()),
-        upserts: facts.upserts(table),
+        upserts: facts.upserts(),
         ..TableSchema::new(table.clone(), kind, columns)
     }))
 }
@@ -79,6 +79,7 @@ async fn facts_of_one(session: &ClickHouse, doing: &str, table: &TableName) -> R
     };
     let columns = session.answer(doing, rows).await?.into_iter().map(known).collect();
     Ok(Some(Facts {
+        name: table.clone(),
         engine: engine_text,
         sorting_key: expressions(&sorting_key),
         primary_key: expressions(&primary_key),

@@ -58,7 +58,7 @@ impl Hazard {
 }
 
 /// What could bring replaced or deleted rows back, or keeps rows from being told apart.
-pub(super) fn hazards(facts: &Facts, table: &TableName) -> Vec<Hazard> {
+pub(super) fn hazards(facts: &Facts) -> Vec<Hazard> {
     let local = facts.local();
     let Ok(versions) = local.versions() else { return Vec::new() };
     let mut hazards = Vec::new();
@@ -66,12 +66,12 @@ pub(super) fn hazards(facts: &Facts, table: &TableName) -> Vec<Hazard> {
     for column in versions.key.iter().filter_map(known) {
         if types::parse(&column.type_text).is_ok_and(|column| column.value.nullable) {
             let what = format!("column {} of its key is nullable", column.name);
-            hazards.push(Hazard { what, mend: Mend::NewTable(facts.statement(table)) });
+            hazards.push(Hazard { what, mend: Mend::NewTable(facts.statement()) });
         }
     }
     for Known { name, default_kind, .. } in versions.version.iter().chain(&versions.deleted).filter_map(known) {
-        if matches!(default_kind.as_str(), "MATERIALIZED" | "ALIAS") {
-            let what = format!("column {name} of its engine is {default_kind}, so that rowfall cannot write it");
+        if default_kind == "MATERIALIZED" {
+            let what = format!("column {name} of its engine is MATERIALIZED, so that rowfall cannot write it");
             hazards.push(Hazard { what, mend: Mend::NotComputed(name.clone()) });
         }
     }
@@ -84,8 +84,8 @@ pub(super) fn hazards(facts: &Facts, table: &TableName) -> Vec<Hazard> {
     let settings = expressions(local.engine.clause("SETTINGS"));
     let is_set = |name: &str| {
         let set = settings.iter().filter_map(|setting| setting.split_once('='));
-        let value = set.filter(|(set, _)| set.trim() == name).map(|(_, value)| value.trim().trim_matches('\'')).last();
-        value.is_some_and(|value| matches!(value, "1" | "true" | "Always"))
+        let is_on = |value: &str| matches!(value.trim().trim_matches('\''), "1" | "true" | "Always");
+        set.filter(|(set, _)| set.trim() == name).any(|(_, value)| is_on(value))
     };
     let within = local.is_of(local.engine.clause("PARTITION BY"), &versions.key);
     for (setting, is_harmless) in [(CLEANUP, within), (OLD_CLEANUP, false)] {
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_brings_rows_back_is_told() {
         let told = |engine: &str, columns: &[(&str, &str, &str)]| {
-            let hazards = hazards(&facts(engine, columns), &table()).into_iter();
+            let hazards = hazards(&facts(engine, columns)).into_iter();
             hazards.map(|hazard| format!("{}\n{}\n", hazard.what, hazard.statement(&table()))).collect::<String>()
         };
         let of = |clauses: &str| told(&format!("ReplacingMergeTree(v, d) {clauses}"), COLUMNS);

@@ -2,7 +2,10 @@
 //!
 //! - `types`: column types, in ClickHouse's words, in rowfall's and on the wire; `type_text` reads their syntax,
 //!   `type_names` has those of new columns
-//! - `grammar`: quoting; `create` has CREATE TABLE, `engines` what each engine promises
+//! - `grammar`: quoting; `create` has CREATE TABLE, `alter` ALTER TABLE with `widening` for what a type may become;
+//!   `engines` has what each engine promises, `engine_text` takes one apart
+//! - `upserts`: how rows of a key become one, by engine; `hazards` what could undo it; `ops` what a block's operations
+//!   are to be written as
 //! - `address`: what a `clickhouse://` URL says
 //! - `native`: a block of columns as `FORMAT Native`, in chunks; `streams` takes nested columns apart, `chunk` holds
 //!   the bytes

@@ -15,6 +15,7 @@ pub(super) const ENGINE: &str = "ReplacingMergeTree(_version, _deleted)";
 /// What is known of a table that is there, or of one that is to be.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
+    pub(super) name: TableName,
     pub(super) engine: EngineText,
     /// The expressions that it is sorted by; what they are where they are columns.
     pub(super) sorting_key: Vec<String>,
@@ -74,6 +75,7 @@ impl Facts {
         };
         let settings = storage.settings.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>();
         Self {
+            name: table.name.clone(),
             engine: engine
                 .with("PARTITION BY", storage.partition_by.as_deref().unwrap_or_default())
                 .with("TTL", storage.ttl.as_deref().unwrap_or_default())
@@ -90,11 +92,11 @@ impl Facts {
         self.behind.as_deref().unwrap_or(self)
     }
 
-    /// As the contract has it; `table` is for the statement that would serve.
-    pub(super) fn upserts(&self, table: &TableName) -> Upserts {
+    /// As the contract has it.
+    pub(super) fn upserts(&self) -> Upserts {
         match self.versions() {
             Ok(Versions { key, version, deleted, partial }) => Upserts::Versions { key, version, deleted, partial },
-            Err(why) => Upserts::Never { why, hint: self.statement(table) },
+            Err(why) => Upserts::Never { why, hint: self.statement() },
         }
     }
 
@@ -211,7 +213,7 @@ impl Facts {
     }
 
     /// A table of the same columns that would keep one row of each key.
-    pub(super) fn statement(&self, table: &TableName) -> String {
+    pub(super) fn statement(&self) -> String {
         let local = self.local();
         let key = local.sorting_columns().unwrap_or_default();
         let mut storage = Storage { engine: Some(ENGINE.into()), ..Storage::default() };
@@ -235,7 +237,7 @@ impl Facts {
                 ColumnStorage { codec, comment: Some(comment.clone()).filter(|c| !c.is_empty()), ttl: None };
             column
         };
-        let name = TableName { schema: table.schema.clone(), name: format!("{}_by_key", table.name) };
+        let name = TableName { schema: local.name.schema.clone(), name: format!("{}_by_key", local.name.name) };
         let mut columns: Vec<_> = local.columns.iter().map(column).collect();
         add_columns(&EngineText::parse(ENGINE), &mut columns);
         match create::create_table(&TableSpec { name, columns, key: key.clone(), storage }) {

@@ -25,7 +25,15 @@ pub(crate) fn push_decimal(out: &mut String, unscaled: impl Display, scale: u8) 
 /// `YYYY-MM-DD`, a day of the proleptic Gregorian calendar. Years beyond 0–9999 get more digits or a sign.
 pub(crate) fn push_date(out: &mut String, days: i64) {
     let (year, month, day) = civil_from_days(days);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
+    if year < 0 {
+        let _ = write!(out, "{year:04}");
+    } else {
+        push_padded(out, year, 4);
+    }
+    out.push('-');
+    push_padded(out, month, 2);
+    out.push('-');
+    push_padded(out, day, 2);
 }
 
 /// `YYYY-MM-DD HH:MM:SS` in UTC, with exactly `digits ≤ 9` digits behind the second.
@@ -34,10 +42,27 @@ pub(crate) fn push_timestamp(out: &mut String, ticks: i64, digits: u8) {
     let (seconds, fraction) = (ticks.div_euclid(per_second), ticks.rem_euclid(per_second));
     push_date(out, seconds.div_euclid(SECONDS_PER_DAY));
     let second = seconds.rem_euclid(SECONDS_PER_DAY);
-    let _ = write!(out, " {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
-    if digits > 0 {
-        let _ = write!(out, ".{fraction:0width$}", width = usize::from(digits));
+    for (separator, part) in [(' ', second / 3600), (':', second / 60 % 60), (':', second % 60)] {
+        out.push(separator);
+        push_padded(out, part, 2);
     }
+    if digits > 0 {
+        out.push('.');
+        push_padded(out, fraction, digits.into());
+    }
+}
+
+/// `{value:0width$}` of a number that is not negative, without what `write!` costs for each.
+fn push_padded(out: &mut String, value: i64, width: usize) {
+    let mut digits = [0; 19];
+    let mut rest = value.unsigned_abs();
+    let mut at = digits.len();
+    while rest > 0 || digits.len() - at < width {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10).to_le_bytes()[0];
+        rest /= 10;
+    }
+    out.extend(digits[at..].iter().copied().map(char::from));
 }
 
 /// `HH:MM:SS`, with a sign before it where it is below zero and as many hours as there are, and exactly `digits ≤ 9`

@@ -21,8 +21,10 @@ const fn hinted(number: u16, name: &'static str, advice: Advice, hint: &'static 
     Code { number, name, advice, hint: Some(hint) }
 }
 
-const READ_ONLY: &str = "connect to the server that takes writes, or set `read_only` off";
-const GRANT: &str = "grant the right to the user of the URL";
+/// For a server that takes no writes.
+pub(super) const READ_ONLY: &str = "connect to the server that takes writes, or set `read_only` off";
+/// For a missing right, where it is not known which statement gives it.
+pub(super) const GRANT: &str = "grant the right to the user of the URL";
 
 /// What is not listed is [`Advice::Pause`].
 const CODES: &[Code] = &[

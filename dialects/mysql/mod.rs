@@ -3,7 +3,8 @@
 //!
 //! - `grammar`, `statements`: their texts; `types`, `type_text`: their column types and ours; `codes`: their error
 //!   numbers and the pipeline's advice
-//! - `pool`: connections whose settings are pinned; `session`, `describe`, `write`, `progress`: what is done with them
+//! - `pool`: connections whose settings are pinned; `session`, `describe`, `check`, `write`, `progress`: what is done with
+//!   them
 //! - `values`, `json`: a block's values as parameters of multi-row statements
 //!
 //! **Durability.** Everything of one write is one transaction, which the server keeps as its `innodb_flush_log_at_trx_commit`
@@ -13,6 +14,7 @@
 //! **Exactness.** Each connection is in strict mode, in UTC and in `utf8mb4`, whatever the server's defaults are. What
 //! the server would change without a word even so is refused before it is sent: `types` lists it.
 
+mod check;
 mod codes;
 mod describe;
 mod grammar;

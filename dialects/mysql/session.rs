@@ -1,14 +1,12 @@
 use async_trait::async_trait;
-use sqlx::Executor as _;
 
 use crate::contract::{
-    Advice, Block, ColumnDefault, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName,
-    TableSchema,
+    Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
 use crate::generic::Statement;
 use crate::mysql::pool::{Live, Pool, answered};
 use crate::mysql::values::Source;
-use crate::mysql::{codes, describe, grammar, progress, statements, write};
+use crate::mysql::{check, codes, describe, grammar, progress, write};
 
 /// What is done with the servers, on any of the pool's connections.
 pub(super) struct MySqlSession {
@@ -33,19 +31,9 @@ impl Session for MySqlSession {
 
     async fn check(&self, intent: Intent<'_>) -> Result<Vec<Error>, Error> {
         self.pool
-            .with(async |live| {
-                let problem = match intent {
-                    Intent::Write { table, keyed, .. } => may_write(live, table, keyed).await,
-                    Intent::Create(spec) => {
-                        let grammar = grammar::MySqlGrammar::of(live.server.flavor);
-                        may_create(live, &grammar, spec).await
-                    }
-                };
-                match problem {
-                    // Somebody else's lock is no problem.
-                    Err(error) if error.advice != Advice::Retry => Ok(vec![error]),
-                    Ok(()) | Err(_) => Ok(Vec::new()),
-                }
+            .with(async |live| match intent {
+                Intent::Write { table, keyed, .. } => check::write(live, table, keyed).await,
+                Intent::Create(spec) => check::create(live, spec).await,
             })
             .await
     }
@@ -113,44 +101,4 @@ async fn transaction(live: &mut Live, blocks: &[&Block], progress: Option<&Progr
     }
     answered(sqlx::raw_sql("COMMIT").execute(&mut live.connection)).await.map_err(statement)?;
     Ok(receipt)
-}
-
-/// Writes nothing, with the rights that writing takes.
-async fn may_write(live: &mut Live, table: &TableSchema, keyed: bool) -> Result<(), Error> {
-    let failed = |error| codes::error(&format!("writing table `{}`", table.name), error);
-    let writable = table.columns.iter().filter(|column| column.default != ColumnDefault::Generated);
-    let names: Vec<_> = writable.map(|column| column.name.as_str()).collect();
-    let mut tries = vec![statements::insert_nothing(&table.name, &names, keyed)];
-    if keyed {
-        tries.push(statements::delete_nothing(&table.name, &names));
-    }
-    for statement in tries {
-        answered(sqlx::raw_sql(&statement).execute(&mut live.connection)).await.map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Prepares the statement: then rights and database are looked at, and nothing is done.
-async fn may_create(
-    live: &mut Live,
-    grammar: &grammar::MySqlGrammar,
-    spec: &crate::contract::TableSpec,
-) -> Result<(), Error> {
-    use crate::contract::Grammar as _;
-    let doing = format!("creating table `{}`", spec.name);
-    let ddl = grammar.create_table(spec).map_err(|why| Error::pause(why.0))?;
-    for statement in &ddl.statements {
-        let statement = Statement::ddl(statement);
-        let prepared = answered(live.connection.prepare(sqlx::SqlSafeStr::into_sql_str(&statement))).await;
-        prepared.map_err(|error| codes::error(&doing, error))?;
-    }
-    let read_only: i64 =
-        answered(sqlx::query_scalar("SELECT CAST(@@global.read_only AS SIGNED)").fetch_one(&mut live.connection))
-            .await
-            .map_err(|error| codes::error(&doing, error))?;
-    if read_only != 0 {
-        return Err(Error::pause(format!("{doing}: the server is read-only"))
-            .with_hint("connect to the server that takes writes, or set `read_only` off"));
-    }
-    Ok(())
 }

@@ -629,20 +629,20 @@ async fn rights_are_looked_at_without_a_row() {
     }
     // Users are told with the host that they come from.
     assert_snapshot!(text.replace("rowfall_test_", "").replace("localhost", "127.0.0.1"), @"
-    MariaDb reader writes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT command denied to user 'reader'@'127.0.0.1' for table `rights`.`t` | grant the right to the user of the URL
-    MariaDb reader changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT, UPDATE command denied to user 'reader'@'127.0.0.1' for table `rights`.`t` | grant the right to the user of the URL
-    MariaDb reader creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'reader'@'127.0.0.1' for table `rights`.`new` | grant the right to the user of the URL
+    MariaDb reader writes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT command denied to user 'reader'@'127.0.0.1' for table `rights`.`t` | GRANT INSERT ON `rights`.`t` TO 'reader'@'%'
+    MariaDb reader changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT, UPDATE command denied to user 'reader'@'127.0.0.1' for table `rights`.`t` | GRANT SELECT, INSERT, UPDATE, DELETE ON `rights`.`t` TO 'reader'@'%'
+    MariaDb reader creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'reader'@'127.0.0.1' for table `rights`.`new` | GRANT CREATE, SELECT, INSERT ON `new` TO 'reader'@'%'
     MariaDb writer writes: 
-    MariaDb writer changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: UPDATE command denied to user 'writer'@'127.0.0.1' for table `rights`.`t` | grant the right to the user of the URL
-    MariaDb writer creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'writer'@'127.0.0.1' for table `rights`.`new` | grant the right to the user of the URL
-    MariaDb: 
-    MySql reader writes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT command denied to user 'reader'@'127.0.0.1' for table 't' | grant the right to the user of the URL
-    MySql reader changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT, UPDATE command denied to user 'reader'@'127.0.0.1' for table 't' | grant the right to the user of the URL
-    MySql reader creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'reader'@'127.0.0.1' for table 'new' | grant the right to the user of the URL
+    MariaDb writer changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: UPDATE command denied to user 'writer'@'127.0.0.1' for table `rights`.`t` | GRANT SELECT, INSERT, UPDATE, DELETE ON `rights`.`t` TO 'writer'@'%'
+    MariaDb writer creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'writer'@'127.0.0.1' for table `rights`.`new` | GRANT CREATE, SELECT, INSERT ON `new` TO 'writer'@'%'
+    MariaDb: Pause creating table `nowhere.new`: there is no such database | CREATE DATABASE `nowhere`, or let the user see it
+    MySql reader writes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT command denied to user 'reader'@'127.0.0.1' for table 't' | GRANT INSERT ON `rights`.`t` TO 'reader'@'%'
+    MySql reader changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: INSERT, UPDATE command denied to user 'reader'@'127.0.0.1' for table 't' | GRANT SELECT, INSERT, UPDATE, DELETE ON `rights`.`t` TO 'reader'@'%'
+    MySql reader creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'reader'@'127.0.0.1' for table 'new' | GRANT CREATE, SELECT, INSERT ON `new` TO 'reader'@'%'
     MySql writer writes: 
-    MySql writer changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: UPDATE command denied to user 'writer'@'127.0.0.1' for table 't' | grant the right to the user of the URL
-    MySql writer creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'writer'@'127.0.0.1' for table 'new' | grant the right to the user of the URL
-    MySql:
+    MySql writer changes: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: writing table `rights.t`: UPDATE command denied to user 'writer'@'127.0.0.1' for table 't' | GRANT SELECT, INSERT, UPDATE, DELETE ON `rights`.`t` TO 'writer'@'%'
+    MySql writer creates: Pause code 1142 ER_TABLEACCESS_DENIED_ERROR: creating table `new`: CREATE command denied to user 'writer'@'127.0.0.1' for table 'new' | GRANT CREATE, SELECT, INSERT ON `new` TO 'writer'@'%'
+    MySql: Pause creating table `nowhere.new`: there is no such database | CREATE DATABASE `nowhere`, or let the user see it
     ");
 }
 

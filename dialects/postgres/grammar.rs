@@ -10,11 +10,11 @@ pub(super) const SYNTAX: Syntax = Syntax {
     ignores_case: false,
     max_parameters: 65_535,
     max_rows: 1000,
+    empty_row: "DEFAULT VALUES",
     numbered: true,
     in_rows: "",
     same: "IS NOT DISTINCT FROM",
     add_once: "IF NOT EXISTS ",
-    empty_row: "DEFAULT VALUES",
 };
 
 /// The server cuts what is longer, and says so in a notice only.

@@ -67,9 +67,9 @@ pub(super) struct RawKafka {
 #[serde(default, deny_unknown_fields, expecting = "a map such as `{ url: sqlite://orders.db }`")]
 pub(super) struct RawTarget {
     /// `clickhouse://user:password@host:port/database`, `clickhouses://…` (TLS), `postgres://user:password@host:port/database`
-    /// (TLS by `?sslmode=`) or `sqlite://path`. Required. ClickHouse may have several hosts,
-    /// `clickhouse://user:password@host:port,host:port/database`: inserts go around those that answer. Each must reach the
-    /// same table: be a replica of it, or have a Distributed table over it.
+    /// (TLS by `?sslmode=`), `mysql://…`, `mariadb://…` (TLS by `?ssl-mode=`) or `sqlite://path`. Required. ClickHouse may
+    /// have several hosts, `clickhouse://user:password@host:port,host:port/database`: inserts go around those that answer.
+    /// Each must reach the same table: be a replica of it, or have a Distributed table over it.
     pub(super) url: Option<String>,
     /// Compression of what is sent, where the database knows it.
     pub(super) compression: RawCompression,

@@ -15,7 +15,7 @@ use crate::process::Signal;
 use crate::server::Server;
 use crate::service::{Service, Site};
 use crate::step::run;
-use crate::{unprivileged, versions};
+use crate::{maven, unprivileged, versions};
 
 /// A running PostgreSQL server. Passwords are checked (SCRAM); there is no TLS.
 #[derive(Debug)]
@@ -97,13 +97,9 @@ impl Service for PostgresService {
         let jar = into.join("jar");
         create(&jar)?;
         let arch = if cfg!(target_arch = "aarch64") { "arm64v8" } else { "amd64" };
-        let goal =
-            format!("org.apache.maven.plugins:maven-dependency-plugin:{}:unpack", versions::MAVEN_DEPENDENCY_PLUGIN);
         let artifact =
             format!("io.zonky.test.postgres:embedded-postgres-binaries-linux-{arch}:{}", versions::POSTGRES_BINARIES);
-        let mut maven = Command::new("mvn");
-        maven.args(["-q", "-B", &goal, "-DoutputDirectory=."]).arg(format!("-Dartifact={artifact}"));
-        run(maven.current_dir(&jar), log)?;
+        maven::unpack(&artifact, &jar, log)?;
         let entries = fs::read_dir(&jar).map_err(Error::io("read", &jar))?;
         let archives = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
         for archive in archives.filter(|path| path.extension().is_some_and(|extension| extension == "txz")) {

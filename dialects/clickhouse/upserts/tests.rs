@@ -9,6 +9,7 @@ pub(in crate::clickhouse) fn facts(engine: &str, columns: &[(&str, &str, &str)])
         Known { name, type_text, default_kind, default_expression, ..Known::default() }
     };
     Facts {
+        name: table(),
         sorting_key: expressions(engine.clause("ORDER BY")),
         primary_key: expressions(engine.clause("PRIMARY KEY")),
         engine,
@@ -61,7 +62,7 @@ fn engines_say_how_rows_of_a_key_become_one() {
 
 #[test]
 fn a_table_that_keeps_every_row_comes_with_one_that_would_not() {
-    let never = |engine: &str| match facts(engine, COLUMNS).upserts(&table()) {
+    let never = |engine: &str| match facts(engine, COLUMNS).upserts() {
         Upserts::Never { why, hint } => format!("{why}\n{hint}"),
         upserts => panic!("{upserts:?}"),
     };

@@ -27,8 +27,8 @@ async fn the_ends_of_ranges_arrive() {
     let nines = I256::from_str_radix(&"9".repeat(76), 10).unwrap();
     let values = block(&table, 4, |row, columns| {
         push_i64(&mut columns[0], i64::try_from(row).unwrap());
-        for index in 1..5 {
-            if row < 2 { push_i64(&mut columns[index], ends(row, index)) } else { columns[index].push_mark(Mark::Null) }
+        for (index, column) in columns[1..5].iter_mut().enumerate() {
+            if row < 2 { push_i64(column, ends(row, index + 1)) } else { column.push_mark(Mark::Null) }
         }
         let Values::Float32(floats) = &mut columns[5].values else { panic!("reals") };
         floats.push([f32::NEG_INFINITY, f32::MAX, f32::NAN, -0.0][row]);

@@ -210,16 +210,6 @@ fn what_is_not_available_yet() {
       ╰────
      help: with ClickHouse records arrive at least once: leave `delivery` out
     "#);
-    insta::assert_snapshot!(refused_with_rest("target: { url: mysql://h/d }\n"), @r#"
-     × `mysql://` is not available yet in this version
-      ╭─[rowfall.yaml:1:16]
-    1 │ target: { url: mysql://h/d }
-      ·                ─────┬─────
-      ·                     ╰── not available yet
-    2 │ name: shop
-      ╰────
-     help: use clickhouse://, clickhouses:// (TLS), postgres:// or sqlite://
-    "#);
     insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    table: o_${header:x}\n"), @"
      × `${header:x}` is not available yet in this version
       ╭─[rowfall.yaml:3:14]
