@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::Producer;
-use rowfall_services::Kafka;
+use rowfall_services::{Kafka, MySql, Product};
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, IntoArguments, Row, SqlSafeStr, Type};
 
 use crate::load::Load;
@@ -429,6 +429,17 @@ fn postgres() -> Place {
     ask::<sqlx::PgConnection>(&server.url(), &format!("CREATE SCHEMA {schema}")).expect("created");
     let url = format!("{}?options=-c%20search_path%3D{schema}", server.url());
     Place { url, ask: ask::<sqlx::PgConnection>, _folder: None }
+}
+
+exactly_once_into!(mysql, || super::mysql(rowfall_services::Product::MySql));
+exactly_once_into!(mariadb, || super::mysql(rowfall_services::Product::MariaDb));
+
+/// A database of its own.
+fn mysql(product: Product) -> Place {
+    let server = MySql::running(product).unwrap_or_else(|error| panic!("{error}"));
+    let database = support::unique("exactly_once");
+    ask::<sqlx::MySqlConnection>(&server.url("mysql"), &format!("CREATE DATABASE {database}")).expect("created");
+    Place { url: server.url(&database), ask: ask::<sqlx::MySqlConnection>, _folder: None }
 }
 
 /// While the database is away partitions come, and wait; the group does not notice.
