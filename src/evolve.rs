@@ -151,7 +151,7 @@ fn changes(
     let fields = infer(&[value.to_vec()], route);
     let settings = |field: &str| route.columns.iter().find(|c| c.from == field && c.nested != Some(Nested::Flatten));
     let name = |field: &str| settings(field).map_or_else(|| field.to_owned(), |c| c.name.clone());
-    let changes: Vec<_> = match bad.cure.as_ref()? {
+    let changes: Vec<_> = match bad.cure? {
         Cure::Columns if route.evolve >= Evolve::Add => {
             let new = fields.into_iter().filter(|field| {
                 let has = |name: &str| table.columns.iter().any(|column| column.name == name);
@@ -175,8 +175,9 @@ fn changes(
             });
             add.collect::<Option<_>>()?
         }
-        Cure::Type(column) if route.evolve == Evolve::Widen => {
-            let column = table.columns.iter().find(|c| c.name == *column)?;
+        Cure::Type if route.evolve == Evolve::Widen => {
+            let (name_of_column, _) = bad.column.as_ref()?;
+            let column = table.columns.iter().find(|c| c.name == *name_of_column)?;
             let now = column.value.as_ref().ok()?;
             let field = fields.into_iter().find(|field| name(&field.name) == column.name)?;
             let spec = if field.is_null && !now.nullable {
@@ -187,7 +188,7 @@ fn changes(
             };
             vec![Change::Widen(spec)]
         }
-        Cure::Columns | Cure::Type(_) => return None,
+        Cure::Columns | Cure::Type => return None,
     };
     Some(changes).filter(|changes| !changes.is_empty())
 }

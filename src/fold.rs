@@ -219,7 +219,7 @@ mod tests {
         for (key, _, values) in rows {
             match &mut columns[0].values {
                 Values::Int64(v) => v.push(*key),
-                Values::Text(text) => text.push(&format!("{}\0{key}", "x".repeat(key.unsigned_abs() as usize % 3))),
+                Values::Text(text) => text.push(&format!("{}\0{key}", "x".repeat(usize::from(key % 3 != 0)))),
                 _ => unreachable!(),
             }
             for (column, value) in columns[1..].iter_mut().zip(values) {

@@ -81,9 +81,11 @@ impl Item {
 /// A database.
 struct Target {
     url: String,
-    /// All rows of a table in one column of lines, in the order of their ids; `final_` is for tables that replace rows.
-    read: Box<dyn Fn(&str, bool) -> Vec<String>>,
+    /// All rows of a table in one column of lines, in the order of their ids; of a table that replaces rows those that count.
+    read: Box<Read>,
 }
+
+type Read = dyn Fn(&str, bool) -> Vec<String>;
 
 /// The lines that a statement answers.
 fn lines<C>(url: &str, sql: &str) -> Vec<String>

@@ -411,8 +411,6 @@ macro_rules! exactly_once_into {
 }
 
 exactly_once_into!(sqlite, super::sqlite);
-exactly_once_into!(mariadb, || super::mysql(rowfall_services::Product::MariaDb));
-exactly_once_into!(mysql, || super::mysql(rowfall_services::Product::MySql));
 
 fn sqlite() -> Place {
     let folder = tempfile::tempdir().expect("a folder");
@@ -471,11 +469,4 @@ fn partitions_wait_for_the_database() {
     assert!(said.contains(r#"tables="rowfall_offsets""#) && said.contains("the database takes rows again"), "{said}");
     assert!(!said.contains("lost=true"), "it stayed in its group: {said}");
     course.verdict(2_000);
-}
-
-fn mysql(product: rowfall_services::Product) -> Place {
-    let server = rowfall_services::MySql::running(product).unwrap_or_else(|error| panic!("{error}"));
-    let ask = ask::<sqlx::MySqlConnection>;
-    ask(&server.url(""), "CREATE DATABASE IF NOT EXISTS rowfall_test_exactly").expect("created");
-    Place { url: server.url("rowfall_test_exactly"), ask, _folder: None }
 }

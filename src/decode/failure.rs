@@ -26,7 +26,7 @@ impl Failure {
             let rule = &program.columns[column];
             let table_column = &rule.table_column;
             BadRecord {
-                field: Some(rule.field.to_string()),
+                field: Some(rule.field.clone()),
                 column: Some((table_column.name.clone(), table_column.type_text.clone())),
                 reason,
                 hint,
@@ -34,7 +34,7 @@ impl Failure {
             }
         };
         let of_record = |field: Option<String>, reason: String, hint: String| BadRecord {
-            field,
+            field: field.map(Into::into),
             column: None,
             reason,
             hint,
@@ -105,7 +105,7 @@ impl Failure {
                     false => "alter the column, or mend the producer".to_owned(),
                 };
                 let key = program.layout.key.contains(&column);
-                let cure = (!key && misfit.is_cured_by_width()).then(|| Cure::Type(rule.table_column.name.clone()));
+                let cure = (!key && misfit.is_cured_by_width()).then_some(Cure::Type);
                 BadRecord { cure, ..of_column(column, misfit.describe(&takes), hint) }
             }
         }

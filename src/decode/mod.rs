@@ -30,7 +30,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecord {
     /// The field concerned, where it is one.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// The column concerned with its type in the database's words, where it is one.
     pub column: Option<(String, String)>,
     /// What is wrong: what the record has, what the column takes.
@@ -42,12 +42,12 @@ pub struct BadRecord {
 }
 
 /// What change of a table would let a record in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cure {
     /// Columns for fields that it has none for.
     Columns,
-    /// Another type for this column, or null.
-    Type(String),
+    /// Another type for [`BadRecord::column`], or null.
+    Type,
 }
 
 impl fmt::Display for BadRecord {
@@ -55,7 +55,7 @@ impl fmt::Display for BadRecord {
         if let Some((column, type_text)) = &self.column {
             write!(f, "column `{column}` {type_text}")?;
             match &self.field {
-                Some(field) if field != column => write!(f, " from field `{field}`: ")?,
+                Some(field) if **field != **column => write!(f, " from field `{field}`: ")?,
                 _ => f.write_str(": ")?,
             }
         } else if let Some(field) = &self.field {
