@@ -283,7 +283,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let name = TableName { schema: None, name: "t".to_owned() };
     let structure: Vec<_> = columns.iter().map(|c| format!("{} {}", c.name, c.type_text)).collect();
     let structure = structure.join(", ");
-    let targets = (0..columns.len()).collect();
+    let targets: Vec<_> = (0..columns.len()).collect();
     let layout = Arc::new(Layout::new(Arc::new(TableSchema::new(name, "", columns)), targets));
     let mut filled = layout.empty_columns();
     let rows = u.int_in_range(1..=8)?;
