@@ -125,7 +125,7 @@ fn each_kind_of_bad_record_is_told() {
     NAME[7] offset 1: table default.NAME, column `name` String: is not nullable, the record has null
       → alter the column, or mend the producer
     NAME[8] offset 1: table default.NAME, field `more`: the table has no column for it
-      → add the column, or set `unknown_fields: ignore`
+      → add the column, set `evolve: add` to have it added, or `unknown_fields: ignore`
     NAME[9] offset 1: table default.NAME, column `id` UInt64: the record has the field twice
       → mend the producer: which of the two counts cannot be told
     ");
@@ -144,7 +144,7 @@ fn fields_without_a_column_are_left_out_on_request() {
     let config = support::topic_with(&services, &name, "{}");
     assert_snapshot!(stopped(&run(&config), &name), @"
     NAME[0] offset 1: table default.NAME, field `more`: the table has no column for it
-      → add the column, or set `unknown_fields: ignore`
+      → add the column, set `evolve: add` to have it added, or `unknown_fields: ignore`
     ");
     let config = support::topic_with(&services, &name, "{ unknown_fields: ignore }");
     assert_eq!(run(&config).rows(), 2);
