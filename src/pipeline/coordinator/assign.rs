@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Coordinator, Holding, State, Stop, names};
+use super::{Coordinator, Holding, State, Stop, hand_over, names};
 use crate::config::StartFrom;
 use crate::pipeline::Report;
 use crate::problem::Problem;
@@ -36,6 +36,13 @@ struct Before {
 impl Coordinator {
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Problem> {
         tracing::info!(partitions = partitions.len(), "assigned: {}", names(partitions));
+        // A group that changes again before it is told that we took what it gave does not take that back.
+        let replaced = |p: &&TopicPartition| !self.consumer().keeps_partitions() || partitions.contains(p);
+        let replaced: Vec<_> = self.holdings.keys().filter(replaced).cloned().collect();
+        if !replaced.is_empty() {
+            tracing::info!(partitions = replaced.len(), "replaced: {}", names(&replaced));
+            self.let_go(&replaced, true, hand_over::deadline())?;
+        }
         let before = self.before(partitions)?;
         self.go_on_with_the_rest(&[])?;
         let mut starts = Vec::new();

@@ -38,6 +38,18 @@ impl Coordinator {
         deadline: Instant,
     ) -> Result<(), Problem> {
         tracing::info!(partitions = partitions.len(), lost, "revoked: {}", names(partitions));
+        self.let_go(partitions, lost, deadline)?;
+        self.consumer().give_up(partitions)?;
+        self.take_arrivals()
+    }
+
+    /// Ends the periods of owning these partitions: see [`Self::revoke`]. When they are lost nothing is waited for.
+    pub(super) fn let_go(
+        &mut self,
+        partitions: &[TopicPartition],
+        lost: bool,
+        deadline: Instant,
+    ) -> Result<(), Problem> {
         let mut answers = Vec::new();
         for (index, worker) in self.workers.iter().enumerate() {
             let own = |p: &&TopicPartition| self.holdings.get(p).is_some_and(|h| h.worker == index);
@@ -64,8 +76,7 @@ impl Coordinator {
         }
         self.lost.retain(|lost| !partitions.contains(&lost.owned.partition));
         self.taking.forget(partitions);
-        self.consumer().give_up(partitions)?;
-        self.take_arrivals()
+        Ok(())
     }
 
     /// Has the partitions that stay read on from where their workers are; see [`Consumer::go_on_at`].
