@@ -36,8 +36,8 @@ impl Unit {
         let _ = self.home.send(Spare { columns, permit: self.permit });
     }
 
-    /// Makes rows of one key one, where rows have keys. The columns that were filled go back at once; memory for both
-    /// is needed for that moment only, and for no longer than one unit's.
+    /// Makes rows of one key one, where rows have keys. What was filled is dropped when its copy is made, and the copy's
+    /// columns are those that are filled again.
     #[must_use]
     pub fn fold(mut self) -> Self {
         let Some(folding) = self.folding.take() else { return self };

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{
-    Advice, Change, ColumnDefault, ColumnSpec, Connection, Grammar, LogicalType, TableColumn, TableSchema, ValueType,
+    Advice, Change, ColumnDefault, ColumnSpec, Connection, Ddl, Grammar, LogicalType, Refusal, TableColumn,
+    TableSchema, ValueType,
 };
 
 use crate::config::{Evolve, Nested, Route};
@@ -72,9 +73,7 @@ impl Evolver {
                 Ok(Some(now)) => {
                     let Some(changes) = changes(&**grammar, &self.route, &now, bad, value) else { return Ok(None) };
                     let cluster = self.route.storage.cluster.as_deref();
-                    let ddl = grammar.alter_table(&now, &changes, cluster).map_err(|refusal| {
-                        Problem::new(refusal.to_string(), "alter the table yourself, or mend the producer")
-                    })?;
+                    let ddl = ddl(&**grammar, &now, &changes, cluster)?;
                     for statement in &ddl.statements {
                         tracing::info!(table = %now.name, "{statement}");
                     }
@@ -95,10 +94,26 @@ impl Evolver {
     }
 }
 
-/// What a run would change in the table for these records, and the table as it would be then.
+/// What changes the table so.
 ///
 /// # Errors
-/// For a record that no change lets in; as the route then makes of it.
+/// When the database cannot do it.
+pub fn ddl(
+    grammar: &dyn Grammar,
+    table: &TableSchema,
+    changes: &[Change],
+    cluster: Option<&str>,
+) -> Result<Ddl, Problem> {
+    let refused =
+        |refusal: Refusal| Problem::new(refusal.to_string(), "alter the table yourself, or mend the producer");
+    grammar.alter_table(table, changes, cluster).map_err(refused)
+}
+
+/// What a run would change in the table for these records, and the table as it would be then. Records that no change
+/// lets in are passed over.
+///
+/// # Errors
+/// When the route cannot fill the table, as it is or as it would be.
 pub fn foresee(
     grammar: &dyn Grammar,
     route: &Route,
@@ -208,7 +223,7 @@ fn wider(now: &LogicalType, new: &LogicalType) -> Option<LogicalType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rowfall_dialects::contract::{Ddl, Refusal, TableName, TableSpec};
+    use rowfall_dialects::contract::{TableName, TableSpec};
 
     /// Its column types are the logical ones' own texts.
     struct Plain;

@@ -83,9 +83,6 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                 );
                 line(text, &format!("  {origin}"));
                 statements(text, &ddl);
-                for note in ddl.notes {
-                    line(text, &format!("  note: {note}"));
-                }
             }
         }
         line(text, "");
@@ -134,6 +131,7 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
     Ok(preview)
 }
 
+/// The statements, and what to know of what they do.
 fn statements(text: &mut String, ddl: &Ddl) {
     for statement in &ddl.statements {
         line(text, "");
@@ -143,6 +141,7 @@ fn statements(text: &mut String, ddl: &Ddl) {
         text.truncate(text.trim_end().len());
         line(text, ";");
     }
+    ddl.notes.iter().for_each(|note| line(text, &format!("  note: {note}")));
 }
 
 /// How the topic's first records would change the table; whether they would.
@@ -159,12 +158,9 @@ fn alterations(
     if changes.is_empty() {
         return Ok(false);
     }
-    let ddl = connection.grammar.alter_table(table, &changes, route.storage.cluster.as_deref());
-    let ddl =
-        ddl.map_err(|refusal| Problem::new(refusal.to_string(), "alter the table yourself, or mend the producer"))?;
+    let ddl = evolve::ddl(&*connection.grammar, table, &changes, route.storage.cluster.as_deref())?;
     line(text, &format!("  to be altered, as {} show", plural(sample.values.len(), "record")));
     statements(text, &ddl);
-    ddl.notes.iter().for_each(|note| line(text, &format!("  note: {note}")));
     Ok(true)
 }
 

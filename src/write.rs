@@ -242,16 +242,15 @@ impl Writer {
         loop {
             self.pace.turn().await;
             let began = Instant::now();
-            let result = {
-                let blocks: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
-                let mut write = self.session.write(&blocks, progress);
-                loop {
-                    if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
-                        break result;
-                    }
-                    self.tell(&mut tries, &blocks, &silence(&blocks));
+            let now: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
+            let mut write = self.session.write(&now, progress);
+            let result = loop {
+                if let Ok(result) = tokio::time::timeout(SILENCE, &mut write).await {
+                    break result;
                 }
+                self.tell(&mut tries, &now, &silence(&now));
             };
+            drop(write);
             match result {
                 Ok(receipt) => {
                     self.pace.written(Some(began.elapsed()).filter(|_| aged && tries.waiting.is_none()));
@@ -259,7 +258,6 @@ impl Writer {
                     return Ok(receipt);
                 }
                 Err(error) => {
-                    let now: Vec<&Block> = blocks.iter().map(|block| &**block).collect();
                     for (index, adapted) in self.wait(&mut tries, &now, error).await? {
                         blocks[index] = Cow::Owned(adapted);
                     }

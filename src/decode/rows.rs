@@ -1,6 +1,5 @@
 //! Records with their keys and places into rows: several programs, each for a part of a row's columns.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use rowfall_dialects::contract::{Column, Layout, Mark, Op, TableSchema, Values};
@@ -190,19 +189,17 @@ impl RowProgram {
 #[derive(Debug)]
 pub struct RowDecoder {
     program: Arc<RowProgram>,
-    key: Option<Decoder>,
+    key: Option<KeyDecoder>,
     value: Decoder,
-    /// A key that is no object, made one.
-    wrapped: String,
 }
 
 impl RowDecoder {
     /// A decoder for this program.
     #[must_use]
     pub fn new(program: Arc<RowProgram>) -> Self {
-        let key = program.key.as_ref().map(|(key, _)| Decoder::new(Arc::clone(key)));
+        let key = program.key.as_ref().map(|(key, format)| KeyDecoder::new(key, *format));
         let value = Decoder::new(Arc::clone(&program.value));
-        Self { program, key, value, wrapped: String::new() }
+        Self { program, key, value }
     }
 
     /// The program that it runs.
@@ -233,22 +230,23 @@ impl RowDecoder {
     }
 
     fn decode_keyed(&mut self, record: &Record<'_>, columns: &mut [Column], row: usize) -> Result<Op, BadRecord> {
-        let Self { program, value, .. } = self;
-        let (program, value_at) = (Arc::clone(program), program.value_at);
+        let Self { program, key, value } = self;
+        let value_at = program.value_at;
         let behind_value = value_at + program.value.layout.targets.len();
         let op = match record.value {
-            None if !program.deletes => return Err(tombstone(&program)),
+            None if !program.deletes => return Err(tombstone(program)),
             None => {
-                let key = self.decode_key(record.key, columns, row)?;
-                for column in &mut columns[key..behind_value] {
+                let key = key.as_mut().expect("compiled where tombstones delete");
+                let behind_key = key.decode(record.key, columns, row)?;
+                for column in &mut columns[behind_key..behind_value] {
                     column.push_mark(Mark::Absent);
                 }
                 Op::Delete
             }
             Some(payload) => {
                 value.decode(payload, &mut columns[value_at..behind_value], row)?;
-                if value_at > 0 {
-                    self.decode_key(record.key, columns, row)?;
+                if let Some(key) = key.as_mut().filter(|_| value_at > 0) {
+                    key.decode(record.key, columns, row)?;
                 }
                 Op::Upsert
             }
@@ -272,13 +270,28 @@ impl RowDecoder {
         }
         Ok(op)
     }
+}
+
+/// Runs the program of a record's key.
+#[derive(Debug)]
+struct KeyDecoder {
+    decoder: Decoder,
+    format: KeyFormat,
+    /// What stands before a key that is no object, to make it one: `{"id":`.
+    opening: Box<[u8]>,
+    wrapped: Vec<u8>,
+}
+
+impl KeyDecoder {
+    fn new(program: &Arc<Program>, format: KeyFormat) -> Self {
+        let opening = format!("{{{}:", serde_json::Value::from(program.first_field())).into_bytes().into();
+        Self { decoder: Decoder::new(Arc::clone(program)), format, opening, wrapped: Vec::new() }
+    }
 
     /// Fills the key's columns, the first; answers how many they are.
-    fn decode_key(&mut self, key: Option<&[u8]>, columns: &mut [Column], row: usize) -> Result<usize, BadRecord> {
-        let (Some(decoder), Some((program, format))) = (&mut self.key, &self.program.key) else {
-            unreachable!("what has no key program needs no key")
-        };
-        let columns = &mut columns[..program.layout.targets.len()];
+    fn decode(&mut self, key: Option<&[u8]>, columns: &mut [Column], row: usize) -> Result<usize, BadRecord> {
+        let Self { decoder, format, opening, wrapped } = self;
+        let columns = &mut columns[..decoder.program().layout.targets.len()];
         let bad = |reason: &str, hint: &str| BadRecord {
             field: None,
             column: None,
@@ -297,19 +310,19 @@ impl RowDecoder {
         } else {
             let text =
                 std::str::from_utf8(key).map_err(|_| bad("the record's key is not UTF-8", "mend the producer"))?;
-            let value = match format {
+            wrapped.clear();
+            wrapped.extend_from_slice(opening);
+            match format {
                 // Otherwise more than one value could hide in the object that is made of it.
                 KeyFormat::Json if serde_json::from_str::<IgnoredAny>(text).is_err() => {
                     let hint = "set `key: string` for the topic if its keys are plain text";
                     return Err(bad("the record's key is not JSON", hint));
                 }
-                KeyFormat::Json => Cow::Borrowed(text),
-                KeyFormat::String => Cow::Owned(serde_json::Value::from(text).to_string()),
-            };
-            let field = serde_json::Value::from(program.first_field()).to_string();
-            self.wrapped.clear();
-            self.wrapped.extend(["{", &field, ":", &value, "}"]);
-            self.wrapped.as_bytes()
+                KeyFormat::Json => wrapped.extend_from_slice(key),
+                KeyFormat::String => serde_json::to_writer(&mut *wrapped, text).expect("a Vec takes it"),
+            }
+            wrapped.push(b'}');
+            wrapped.as_slice()
         };
         decoder.decode(key, columns, row).map_err(|bad| BadRecord {
             reason: format!("the record's key: {}", bad.reason),
@@ -333,5 +346,82 @@ fn tombstone(program: &RowProgram) -> BadRecord {
         hint: "set `mode: upsert` and `deletes: true`, or keep tombstones out of the topic (cleanup.policy=delete)"
             .to_owned(),
         cure: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Absent, Mode};
+    use crate::reconcile;
+    use rowfall_dialects::contract::{ColumnDefault, LogicalType, TableColumn, TableName, Upserts};
+
+    /// A decoder for a table of these columns (`name type`), of which `key` is the key.
+    fn decoder(columns: &[&str], key: &[&str], source: KeySource, format: KeyFormat) -> RowDecoder {
+        let column = |text: &&str| {
+            let (name, logical) = text.split_once(' ').unwrap();
+            TableColumn {
+                name: name.to_owned(),
+                type_text: logical.to_owned(),
+                value: Ok(logical.parse::<LogicalType>().unwrap().into()),
+                default: ColumnDefault::None,
+            }
+        };
+        let table = TableSchema::new(TableName::parse("t"), "table", columns.iter().map(column).collect());
+        let upserts = Upserts::Keys(vec![key.iter().map(|name| (*name).to_owned()).collect()]);
+        let deletes = source != KeySource::Coordinates;
+        let mode = Mode::Upsert { key: source, format, deletes, absent: Absent::Keep };
+        let route = Route { mode, ..Route::new("t", TableName::parse("t")) };
+        RowDecoder::new(reconcile::compile(&route, &Arc::new(TableSchema { upserts, ..table })).unwrap())
+    }
+
+    /// The row as its columns hold it, or why there is none.
+    fn row(decoder: &mut RowDecoder, key: Option<&str>, value: Option<&str>) -> String {
+        let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
+        let record = Record { key, value, topic: "orders", partition: 3, offset: 7, era: 2 };
+        let mut columns = decoder.program().layout.empty_columns();
+        match decoder.decode(&record, &mut columns, 0) {
+            Ok(op) => {
+                let text = |column: &Column| match (&column.values, column.marks.get(0)) {
+                    (Values::Text(text), Mark::Value) => String::from_utf8(text.row(0).to_vec()).unwrap(),
+                    (Values::Int64(values), Mark::Value) => values[0].to_string(),
+                    (Values::Int32(values), Mark::Value) => values[0].to_string(),
+                    (_, mark) => format!("{mark:?}"),
+                };
+                format!("{:?} {}", op.unwrap(), columns.iter().map(text).collect::<Vec<_>>().join(" | "))
+            }
+            Err(bad) => {
+                assert!(columns.iter().all(Column::is_empty), "no trace is left");
+                bad.to_string()
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_an_object_or_one_value() {
+        let columns = ["note string", "id int64"];
+        let mut json = decoder(&columns, &["id"], KeySource::Record(Vec::new()), KeyFormat::Json);
+        let note = Some(r#"{"note":"a","id":9}"#);
+        assert_eq!(row(&mut json, Some("42"), note), "Upsert 42 | a");
+        assert_eq!(row(&mut json, Some(r#" {"id":42}"#), note), "Upsert 42 | a");
+        assert_eq!(row(&mut json, Some("42"), None), "Delete 42 | Absent");
+        insta::assert_snapshot!(row(&mut json, Some(r#"42,"id":43"#), note), @"the record's key is not JSON");
+        insta::assert_snapshot!(row(&mut json, None, note), @"the record has no key");
+        let mut text =
+            decoder(&["id string", "note string"], &["id"], KeySource::Record(Vec::new()), KeyFormat::String);
+        assert_eq!(row(&mut text, Some("it's \"so\" {"), note), "Upsert it's \"so\" { | a");
+        let two = ["id int64", "region string", "note string"];
+        let mut two = decoder(&two, &["region", "id"], KeySource::Value(Vec::new()), KeyFormat::Json);
+        assert_eq!(row(&mut two, None, Some(r#"{"id":1,"region":"eu","note":"a"}"#)), "Upsert eu | 1 | a");
+        assert_eq!(row(&mut two, Some(r#"{"id":1,"region":"eu","more":1}"#), None), "Delete eu | 1 | Absent");
+        insta::assert_snapshot!(row(&mut two, Some("1"), None), @"the record's key is one value, and the table's key has 2 columns");
+    }
+
+    #[test]
+    fn coordinates_are_the_records_place() {
+        let columns = ["_topic string", "_partition int32", "_offset int64", "note string"];
+        let key = ["_topic", "_partition", "_offset"];
+        let mut decoder = decoder(&columns, &key, KeySource::Coordinates, KeyFormat::Json);
+        assert_eq!(row(&mut decoder, None, Some(r#"{"note":"a"}"#)), "Upsert a | orders | 3 | 7");
     }
 }

@@ -10,10 +10,11 @@ use super::position::Offset;
 pub struct TopicId(Arc<str>);
 
 impl TopicId {
-    /// An id in Kafka's notation, which is ASCII without spaces.
+    /// An id in Kafka's notation, which is ASCII without spaces. librdkafka has `+` and `/` where Kafka's own tools have
+    /// `-` and `_`: both are one id, whichever a commit was made with.
     #[must_use]
     pub fn new(id: &str) -> Self {
-        Self(id.into())
+        Self(id.replace('+', "-").replace('/', "_").into())
     }
 }
 
@@ -149,6 +150,7 @@ mod tests {
             assert_eq!(CommitNote::parse(&note.to_string()), note);
         }
         assert_eq!(noted("a", 8).to_string(), "topic=a partitions=8");
+        assert_eq!(CommitNote::parse("topic=b+8/M partitions=8"), noted("b-8_M", 8));
         assert_eq!(in_epoch.to_string(), "topic=a partitions=8 epoch=3");
         assert_eq!(CommitNote::parse("claim=1 topic=a epoch=3 partitions=8"), in_epoch);
         for foreign in ["", "hello", "topic=", "topics=a", "partitions=many", "epoch=", "=", "topic"] {

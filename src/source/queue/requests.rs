@@ -83,9 +83,7 @@ unsafe fn description(topic: *const rd::rd_kafka_TopicDescription_t) -> Descript
         let id = rd::rd_kafka_TopicDescription_topic_id(topic);
         let known =
             rd::rd_kafka_Uuid_most_significant_bits(id) != 0 || rd::rd_kafka_Uuid_least_significant_bits(id) != 0;
-        let id = known.then(|| CStr::from_ptr(rd::rd_kafka_Uuid_base64str(id)).to_string_lossy());
-        // Kafka's own tools write it for URLs.
-        let id = id.map(|id| id.replace('+', "-").replace('/', "_"));
+        let id = known.then(|| CStr::from_ptr(rd::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned());
         let error = rd::rd_kafka_error_code(rd::rd_kafka_TopicDescription_error(topic));
         let partitions = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             let mut count = 0;
