@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{
-    Advice, Change, ColumnDefault, ColumnSpec, Connection, Ddl, Grammar, LogicalType, Refusal, TableColumn,
-    TableSchema, ValueType,
+    Advice, Change, ColumnSpec, Connection, Ddl, Grammar, LogicalType, Refusal, TableColumn, TableSchema,
 };
 
 use crate::config::{Evolve, Nested, Route};
@@ -146,12 +145,10 @@ pub fn foresee(
 
 fn apply(grammar: &dyn Grammar, change: &Change, table: &mut TableSchema) {
     let (Change::Add(spec) | Change::Widen(spec)) = change;
-    let value = grammar.parse_type(&spec.type_text).map_err(|refusal| refusal.0);
-    let value = value.map(|value| ValueType { nullable: spec.nullable != Some(false), ..value });
-    let column = |default| TableColumn { name: spec.name.clone(), type_text: spec.type_text.clone(), value, default };
+    let column = spec.described(grammar, true);
     match table.columns.iter_mut().find(|column| column.name == spec.name) {
-        Some(before) => *before = column(before.default),
-        None => table.columns.push(column(ColumnDefault::None)),
+        Some(before) => *before = TableColumn { default: before.default, ..column },
+        None => table.columns.push(column),
     }
 }
 
@@ -190,7 +187,7 @@ fn changes(
             });
             add.collect::<Option<_>>()?
         }
-        Cure::Type if route.evolve == Evolve::Widen => {
+        Cure::Width | Cure::Type if route.evolve == Evolve::Widen => {
             let (name_of_column, _) = bad.column.as_ref()?;
             let column = table.columns.iter().find(|c| c.name == *name_of_column)?;
             let now = column.value.as_ref().ok()?;
@@ -203,7 +200,7 @@ fn changes(
             };
             vec![Change::Widen(spec)]
         }
-        Cure::Columns | Cure::Type => return None,
+        Cure::Columns | Cure::Width | Cure::Type => return None,
     };
     Some(changes).filter(|changes| !changes.is_empty())
 }
@@ -223,7 +220,7 @@ fn wider(now: &LogicalType, new: &LogicalType) -> Option<LogicalType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rowfall_dialects::contract::{TableName, TableSpec};
+    use rowfall_dialects::contract::{ColumnDefault, TableName, TableSpec, ValueType};
 
     /// Its column types are the logical ones' own texts.
     struct Plain;

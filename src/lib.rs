@@ -9,7 +9,8 @@
 //! - [`mod@write`]: closed units into the database, retried or refused; [`pace`]: how fast a table takes them
 //! - [`commit`]: what may be committed
 //!
-//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`demo`] feeds them,
+//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`mapping`] how well fields fit
+//! columns, [`demo`] feeds them,
 //! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`];
 //! `allocator` keeps the process small. The databases are in `rowfall-dialects`.
 
@@ -24,6 +25,7 @@ pub mod demo;
 pub mod evolve;
 pub mod fold;
 pub mod infer;
+pub mod mapping;
 pub mod outage;
 pub mod pace;
 pub mod pipeline;

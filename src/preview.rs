@@ -6,14 +6,17 @@ use std::sync::Arc;
 use rowfall_dialects::contract::{ColumnDefault, Connection, Ddl, Intent, TableSchema};
 
 use crate::config::{Evolve, Route, Rule, Settings};
+use crate::decode::RowProgram;
 use crate::evolve;
+use crate::infer::infer;
+use crate::mapping::{Line, Survey};
 use crate::pipeline::{self, Found, Unready};
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
-use crate::source::topics::TopicInfo;
+use crate::source::topics::{Sample, SampleRecord};
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Preview {
     /// For people.
     pub text: String,
@@ -26,23 +29,24 @@ pub struct Preview {
 /// # Errors
 /// For the first route that cannot work.
 pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Preview, Problem> {
-    let mut preview = Preview { text: String::new(), to_do: false };
+    let mut preview = Preview::default();
     let found = pipeline::look(settings, connection).await?;
     for key in unmatched(settings, &found) {
         line(&mut preview.text, &format!("{key}: no topic at {} matches it yet", settings.kafka.brokers));
         line(&mut preview.text, "");
     }
     for Found { route, topic, paused, table } in found {
-        let text = &mut preview.text;
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
-        let compiled = table.and_then(|table| match table {
-            Table::There(schema) => match reconcile::compile(&route, &schema) {
-                Ok(program) => Ok((Table::There(schema), Some(program))),
-                Err(problem) => Err(Unready::Problem(problem)),
-            },
-            missing => Ok((missing, None)),
+        let planned = table.and_then(|table| {
+            let records = pipeline::first_records(settings, &topic).map_err(Unready::Problem)?;
+            planned(connection, &route, table, &records).map_err(Unready::Problem)
         });
-        match compiled {
+        let text = &mut preview.text;
+        match planned {
+            Ok(planned) => {
+                text.push_str(&format!("topic {} ({partitions}) → table {}", topic.name, planned.text));
+                preview.to_do |= planned.to_do;
+            }
             Err(Unready::Empty) => {
                 line(text, &format!("topic {} ({partitions}) → table {}: {EMPTY}", topic.name, route.table))
             }
@@ -51,41 +55,50 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                 line(text, &format!("topic {} ({partitions}): cannot be moved: {problem}", topic.name));
             }
             Err(Unready::Problem(problem)) => return Err(problem),
-            Ok((Table::There(schema), program)) => {
-                let program = program.expect("compiled where the table is there");
-                line(
-                    text,
-                    &format!("topic {} ({partitions}) → table {} {}: exists", topic.name, schema.name, schema.kind),
-                );
-                rows(text, &program.mapping());
-                let left: Vec<_> = schema
-                    .columns
-                    .iter()
-                    .filter(|c| c.default == ColumnDefault::Generated)
-                    .map(|c| format!("`{}`", c.name))
-                    .collect();
-                if !left.is_empty() {
-                    line(text, &format!("  computed by the database: {}", left.join(", ")));
-                }
-                if let Some(promise) = &schema.promise {
-                    line(text, &format!("  note: {}: {promise}", schema.kind));
-                }
-                if route.evolve != Evolve::None {
-                    preview.to_do |= alterations(text, settings, connection, &route, &topic, &schema)?;
-                }
-            }
-            Ok((Table::Missing { spec, ddl, sampled }, _)) => {
-                preview.to_do = true;
-                line(text, &format!("topic {} ({partitions}) → table {}: to be created", topic.name, spec.name));
-                let origin = sampled.map_or_else(
-                    || format!("columns as `topics.{}.columns` says", route.key),
-                    |records| format!("columns inferred from {}", plural(records, "record")),
-                );
-                line(text, &format!("  {origin}"));
-                statements(text, &ddl);
-            }
         }
         line(text, "");
+    }
+    Ok(preview)
+}
+
+/// What a run would do with the table and with these records, the topic's first.
+fn planned(connection: &Connection, route: &Route, table: Table, records: &[SampleRecord]) -> Result<Preview, Problem> {
+    let mut preview = Preview::default();
+    match table {
+        Table::There(schema) => {
+            reconcile::compile(route, &schema)?;
+            line(&mut preview.text, &format!("{} {}: exists", schema.name, schema.kind));
+            let altered = preview.alterations(connection, route, &schema, records)?;
+            preview.mapping(route, &reconcile::compile(route, &altered)?, records);
+            let computed = altered.columns.iter().filter(|column| column.default == ColumnDefault::Generated);
+            let computed: Vec<_> = computed.map(|column| format!("`{}`", column.name)).collect();
+            if !computed.is_empty() {
+                line(&mut preview.text, &format!("  computed by the database: {}", computed.join(", ")));
+            }
+            if let Some(promise) = &schema.promise {
+                line(&mut preview.text, &format!("  note: {}: {promise}", schema.kind));
+            }
+        }
+        Table::Missing { spec, ddl, sampled } => {
+            preview.to_do = true;
+            line(&mut preview.text, &format!("{}: to be created", spec.name));
+            let origin = sampled.map_or_else(
+                || format!("columns as `topics.{}.columns` says", route.key),
+                |records| format!("columns inferred from {}", plural(records, "record")),
+            );
+            line(&mut preview.text, &format!("  {origin}"));
+            statements(&mut preview.text, &ddl);
+            if !records.is_empty() {
+                let described = || Box::new(spec.described(&*connection.grammar));
+                let table = Arc::new(*ddl.described.unwrap_or_else(described));
+                match reconcile::compile(route, &table) {
+                    Ok(program) => preview.mapping(route, &program, records),
+                    Err(problem) => {
+                        line(&mut preview.text, &format!("  how fields fit shows when it is there: {problem}"))
+                    }
+                }
+            }
+        }
     }
     Ok(preview)
 }
@@ -144,27 +157,47 @@ fn statements(text: &mut String, ddl: &Ddl) {
     ddl.notes.iter().for_each(|note| line(text, &format!("  note: {note}")));
 }
 
-/// How the topic's first records would change the table; whether they would.
-fn alterations(
-    text: &mut String,
-    settings: &Settings,
-    connection: &Connection,
-    route: &Route,
-    topic: &TopicInfo,
-    table: &Arc<TableSchema>,
-) -> Result<bool, Problem> {
-    let sample = pipeline::sample(settings, topic)?;
-    let (changes, _) = evolve::foresee(&*connection.grammar, route, table, &sample)?;
-    if changes.is_empty() {
-        return Ok(false);
-    }
-    let ddl = evolve::ddl(&*connection.grammar, table, &changes, route.storage.cluster.as_deref())?;
-    line(text, &format!("  to be altered, as {} show", plural(sample.values.len(), "record")));
-    statements(text, &ddl);
-    Ok(true)
-}
-
 impl Preview {
+    /// How these records would change the table; the table as it would be.
+    fn alterations(
+        &mut self,
+        connection: &Connection,
+        route: &Route,
+        table: &Arc<TableSchema>,
+        records: &[SampleRecord],
+    ) -> Result<Arc<TableSchema>, Problem> {
+        if route.evolve == Evolve::None {
+            return Ok(Arc::clone(table));
+        }
+        let sample = Sample::of(records);
+        let (changes, altered) = evolve::foresee(&*connection.grammar, route, table, &sample)?;
+        if !changes.is_empty() {
+            self.to_do = true;
+            let ddl = evolve::ddl(&*connection.grammar, table, &changes, route.storage.cluster.as_deref())?;
+            line(&mut self.text, &format!("  to be altered, as {} show", plural(sample.values.len(), "record")));
+            statements(&mut self.text, &ddl);
+        }
+        Ok(altered)
+    }
+
+    /// Which field fills which column, and how well, as these records show.
+    fn mapping(&mut self, route: &Route, program: &Arc<RowProgram>, records: &[SampleRecord]) {
+        let survey = Survey::of(program, records.iter().map(SampleRecord::as_record));
+        rows(&mut self.text, &survey.lines(route, &infer(&Sample::of(records).values, route)));
+        let tried = format!("  tried with {}", plural(survey.records, "record"));
+        match &survey.first_refused {
+            None if survey.records == 0 => {}
+            None => line(&mut self.text, &format!("{tried}: all fit")),
+            Some((partition, offset, bad)) => {
+                self.to_do = true;
+                let verb = if survey.refused == 1 { "is" } else { "are" };
+                let place = format!("the first at {}[{partition}] offset {offset}", route.topic);
+                line(&mut self.text, &format!("{tried}: {} {verb} refused, {place}: {bad}", survey.refused));
+                line(&mut self.text, &format!("    → {}", bad.hint));
+            }
+        }
+    }
+
     /// What is fine, or what has to be done first.
     fn finish(&mut self, fine: &str, problems: Vec<Problem>) {
         if problems.is_empty() {
@@ -203,11 +236,17 @@ fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Three columns, aligned.
-fn rows(text: &mut String, mapping: &[[String; 3]]) {
-    let width = |column: usize| mapping.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (first, second) = (width(0), width(1));
-    for [field, column, remark] in mapping {
-        line(text, format!("  {field:first$}  →  {column:second$}  {remark}").trim_end());
+/// Four columns, aligned; three where nothing is known of how fields fit.
+fn rows(text: &mut String, lines: &[Line]) {
+    let cells = |line: &Line| {
+        let fit = line.fit.map_or_else(String::new, |fit| fit.to_string());
+        [line.field.clone(), line.column.clone().unwrap_or_else(|| "–".to_owned()), fit]
+    };
+    let table: Vec<_> = lines.iter().map(cells).collect();
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second, third) = (width(0), width(1), width(2));
+    for ([field, column, fit], Line { remark, .. }) in table.iter().zip(lines) {
+        let fit = if third == 0 { String::new() } else { format!("{fit:third$}  ") };
+        line(text, format!("  {field:first$}  →  {column:second$}  {fit}{remark}").trim_end());
     }
 }

@@ -22,18 +22,42 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: u64 = 4;
 /// Records a second: several transactions at any time, and none so long that a kill would always meet it.
 const RATE: u64 = 4_000;
-const SEED: u64 = 20_261_125;
+
+/// Kills and changes of the group, at times and to processes that a seed decides. `ROWFALL_FAULTS` says how many each
+/// database gets, from all tests together that have some; `ROWFALL_SEED` says the seed.
+struct Faults {
+    seed: u64,
+    count: u64,
+    random: StdRng,
+}
+
+impl Faults {
+    /// Tests of one database among which they are divided.
+    const TESTS: u64 = 5;
+
+    /// One test's; `usual` where nobody says how many.
+    fn new(usual: u64) -> Self {
+        let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+        let seed = number("ROWFALL_SEED").unwrap_or(20_261_125);
+        let count = number("ROWFALL_FAULTS").map_or(usual, |all| all.div_ceil(Self::TESTS));
+        Self { seed, count, random: StdRng::seed_from_u64(seed) }
+    }
+
+    fn after(&mut self, milliseconds: std::ops::Range<u64>) {
+        std::thread::sleep(Duration::from_millis(self.random.random_range(milliseconds)));
+    }
+}
 
 /// A row of integers.
-type Answer = Result<Vec<Option<i64>>, sqlx::Error>;
+pub(crate) type Answer = Result<Vec<Option<i64>>, sqlx::Error>;
 
 /// Where rows go.
-struct Place {
-    url: String,
+pub(crate) struct Place {
+    pub(crate) url: String,
     /// Asks the database there for integers, or has it do something and asks for none.
-    ask: fn(&str, &str) -> Answer,
+    pub(crate) ask: fn(&str, &str) -> Answer,
     /// What lives as long as this.
-    _folder: Option<tempfile::TempDir>,
+    pub(crate) _folder: Option<tempfile::TempDir>,
 }
 
 /// Runs one statement on a connection of its own; its first row's columns.
@@ -134,6 +158,12 @@ impl<'p> Course<'p> {
         eventually(&format!("{count} rows in {}", self.name), PATIENCE, || self.rows() >= count);
     }
 
+    /// The same after faults, which it tells.
+    fn verdict_after(&self, faults: &Faults, count: u64) {
+        println!("{}: {} faults by seed {}", self.name, faults.count, faults.seed);
+        self.verdict(count);
+    }
+
     /// Fails unless each of the records `0..count` is in the table once.
     fn verdict(&self, count: u64) {
         let count = i64::try_from(count).expect("small");
@@ -157,35 +187,33 @@ fn wait_until_said(process: &Process, what: &str, times: usize) {
 
 /// One member of the group, which comes back as itself each time: the group does not wait for its session.
 fn kills_of_one(place: &Place) {
-    const FAULTS: u32 = 14;
+    let mut faults = Faults::new(14);
     let course = Course::new(place, "kills", &["instance: one"], "");
     let load = course.load();
-    let mut random = StdRng::seed_from_u64(SEED);
-    for _ in 0..FAULTS {
+    for _ in 0..faults.count {
         let process = course.start(0);
         wait_until_said(&process, " assigned: ", 1);
-        std::thread::sleep(Duration::from_millis(random.random_range(0..600)));
+        faults.after(0..600);
         println!("{} rows", course.rows());
         process.kill9();
     }
     let before = course.rows();
     let count = load.end();
     course.until_end();
-    course.verdict(count);
+    course.verdict_after(&faults, count);
     assert!(before > 0, "rows moved between the kills");
 }
 
 /// Two members share the partitions, and are killed in turns and together.
 fn kills_of_two(place: &Place) {
-    const FAULTS: u32 = 14;
+    let mut faults = Faults::new(14);
     let course = Course::new(place, "kills_of_two", &["instance: one", "instance: two"], "");
     let load = course.load();
-    let mut random = StdRng::seed_from_u64(SEED);
     let mut processes = [0, 1].map(|index| course.start(index));
     processes.iter().for_each(|process| wait_until_said(process, " assigned: ", 1));
-    for fault in 0..FAULTS {
-        std::thread::sleep(Duration::from_millis(random.random_range(100..700)));
-        let which: &[usize] = if fault % 4 == 3 { &[0, 1] } else { &[random.random_range(0..2)] };
+    for fault in 0..faults.count {
+        faults.after(100..700);
+        let which: &[usize] = if fault % 4 == 3 { &[0, 1] } else { &[faults.random.random_range(0..2)] };
         for index in which {
             std::mem::replace(&mut processes[*index], course.start(*index)).kill9();
         }
@@ -193,11 +221,12 @@ fn kills_of_two(place: &Place) {
     let count = load.end();
     course.wait_for(count);
     processes.into_iter().for_each(|process| drop(end(process)));
-    course.verdict(count);
+    course.verdict_after(&faults, count);
 }
 
-/// One member stays while another joins, leaves, joins again and stays when the first leaves.
+/// A second member joins, one of the two leaves, and so on.
 fn join_and_leave(place: &Place, properties: &str) {
+    let mut faults = Faults::new(4);
     let kafka = format!("properties: {properties}");
     let course = Course::new(place, "moves", &[&kafka], "");
     let load = course.load();
@@ -208,16 +237,20 @@ fn join_and_leave(place: &Place, properties: &str) {
         course.wait_for_more(3_000);
         process
     };
-    let first = joins();
-    end(joins());
-    course.wait_for_more(3_000);
-    let second = joins();
-    end(first);
-    course.wait_for_more(3_000);
-    end(second);
+    let mut processes = vec![joins()];
+    for _ in 0..faults.count {
+        if processes.len() == 1 {
+            processes.push(joins());
+        } else {
+            end(processes.swap_remove(faults.random.random_range(0..2)));
+            course.wait_for_more(3_000);
+        }
+        faults.after(0..300);
+    }
+    processes.into_iter().for_each(|process| drop(end(process)));
     let count = load.end();
     course.until_end();
-    course.verdict(count);
+    course.verdict_after(&faults, count);
 }
 
 /// A process that stood still for longer than its session wakes up with rows in its hands that are another's by now.
@@ -412,7 +445,7 @@ macro_rules! exactly_once_into {
 
 exactly_once_into!(sqlite, super::sqlite);
 
-fn sqlite() -> Place {
+pub(crate) fn sqlite() -> Place {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}", folder.path().join("rows.db").display());
     Place { url, ask: ask::<sqlx::SqliteConnection>, _folder: Some(folder) }
@@ -421,7 +454,7 @@ fn sqlite() -> Place {
 exactly_once_into!(postgres, super::postgres);
 
 /// A schema of its own.
-fn postgres() -> Place {
+pub(crate) fn postgres() -> Place {
     let server = rowfall_services::Postgres::running().unwrap_or_else(|error| panic!("{error}"));
     let schema = support::unique("exactly_once");
     ask::<sqlx::PgConnection>(&server.url(), &format!("CREATE SCHEMA {schema}")).expect("created");
@@ -433,7 +466,7 @@ exactly_once_into!(mysql, || super::mysql(rowfall_services::Product::MySql));
 exactly_once_into!(mariadb, || super::mysql(rowfall_services::Product::MariaDb));
 
 /// A database of its own.
-fn mysql(product: Product) -> Place {
+pub(crate) fn mysql(product: Product) -> Place {
     let server = MySql::running(product).unwrap_or_else(|error| panic!("{error}"));
     let database = support::unique("exactly_once");
     ask::<sqlx::MySqlConnection>(&server.url("mysql"), &format!("CREATE DATABASE {database}")).expect("created");

@@ -1,8 +1,9 @@
 //! `plan` and `check`: they say what a run would do and touch nothing; the run then does it.
 
 use insta::assert_snapshot;
-use rowfall_services::{ClickHouse, Services};
+use rowfall_services::{ClickHouse, Product, Services};
 
+use crate::exactly_once::{self, Place};
 use crate::support::{self, ConfigFile, Output, Rowfall};
 
 const SAMPLE: [&str; 4] = [
@@ -213,4 +214,102 @@ topics: {{ {name}: {{}} }}
       → GRANT INSERT ON `default`.`NAME` TO `reader`
     to do   topic NAME into table default.NAME: column `tags` BFloat16: rowfall cannot write columns of type BFloat16: most values would be rounded: declare it Float32; set `columns.tags.drop: true` to leave it to its default
     ");
+}
+
+/// A topic of these records, and the file that moves it to this place.
+fn to_place(place: &Place, records: &[&str]) -> (String, ConfigFile) {
+    let services = support::services();
+    let name = topic(&services, records);
+    let config = support::config_file(&format!(
+        "name: {name}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {name}: {{}} }}\n",
+        services.kafka.brokers, place.url,
+    ));
+    (name, config)
+}
+
+/// What is told of how fields fit, without what differs from run to run.
+fn mapping(name: &str, plan: &Output) -> String {
+    let told = plan.stdout.lines().skip_while(|line| !line.contains("  →  "));
+    told.collect::<Vec<_>>().join("\n").replace(name, "NAME").trim_end().to_owned()
+}
+
+/// Whatever fits is moved, and what `plan` says is refused stops the run. `columns`: the table's, in SQL, and what follows them.
+fn fits_as_told(place: &Place, columns: &str) -> String {
+    let records = [
+        r#"{"id":1,"small":1,"price":1.5,"at":"2024-02-29T12:00:00.123Z","ratio":1.5,"note":7}"#,
+        r#"{"id":2,"small":2,"price":2,"at":"2024-02-29","ratio":2,"note":"seven"}"#,
+        r#"{"id":"three","small":3000000000,"price":1.005,"at":"2024-02-29T12:00:00.123456Z","ratio":0.1,"note":null,"more":1}"#,
+    ];
+    let mut told = Vec::new();
+    for (records, status) in [(&records[..2], 0), (&records[..], 3)] {
+        let (name, config) = to_place(place, records);
+        (place.ask)(&place.url, &format!("CREATE TABLE {name} {columns}")).expect("created");
+        let plan = Rowfall::with_config("plan", &config, &[]).output();
+        assert_eq!(plan.code(), status, "{plan:#?}");
+        told.push(mapping(&name, &plan));
+        let run = Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
+        assert_eq!(run.code() == 0, status == 0, "{run:#?}");
+        let rows = (place.ask)(&place.url, &format!("SELECT count(*) FROM {name}")).expect("there");
+        assert_eq!(rows, [Some(2)]);
+    }
+    told.join("\n\n")
+}
+
+/// A table that is to be created is told as what it becomes.
+fn told_before_it_is_there(place: &Place) {
+    let (name, config) = to_place(place, &SAMPLE);
+    let plan = |status| {
+        let plan = Rowfall::with_config("plan", &config, &[]).output();
+        assert_eq!(plan.code(), status, "{plan:#?}");
+        let told = mapping(&name, &plan);
+        // The type may be called otherwise by the database.
+        let fit = |line: &str| ["exact", "widens", "lossy", "refused"].map(|word| line.contains(&format!("  {word}")));
+        let field = |line: &str| line.trim_start().split(' ').next().map(str::to_owned);
+        told.lines().map(|line| (field(line), fit(line))).collect::<Vec<_>>()
+    };
+    let before = plan(3);
+    assert_eq!(before.len(), 13, "12 fields, and what was tried");
+    assert_eq!(Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output().rows(), 4);
+    assert_eq!(plan(0), before);
+}
+
+#[test]
+fn fields_fit_as_told_in_postgres() {
+    let place = exactly_once::postgres();
+    let columns = "(id bigint NOT NULL, small smallint, price numeric(6,2), at timestamptz(3), ratio real, note text)";
+    assert_snapshot!(fits_as_told(&place, columns), @"");
+    told_before_it_is_there(&place);
+}
+
+#[test]
+fn fields_fit_as_told_in_mysql_and_mariadb() {
+    let columns = "(id bigint NOT NULL, small smallint, price decimal(6,2), at datetime(3), ratio float, note text)";
+    let [mysql, mariadb] = [Product::MySql, Product::MariaDb].map(|product| {
+        let place = exactly_once::mysql(product);
+        told_before_it_is_there(&place);
+        fits_as_told(&place, columns)
+    });
+    assert_snapshot!(mysql, @"");
+    assert_eq!(mariadb, mysql);
+}
+
+#[test]
+fn fields_fit_as_told_in_sqlite() {
+    let place = exactly_once::sqlite();
+    let columns = "(id INTEGER NOT NULL, small INTEGER, price REAL, at TEXT, ratio REAL, note TEXT)";
+    assert_snapshot!(fits_as_told(&place, columns), @"");
+    told_before_it_is_there(&place);
+}
+
+#[test]
+fn fields_fit_as_told_in_clickhouse() {
+    let services = support::services();
+    let ask = |_: &str, sql: &str| {
+        let text = support::query(&support::services().clickhouse, sql);
+        Ok(text.lines().map(|number| number.parse().ok()).collect())
+    };
+    let place = Place { url: support::target(&services.clickhouse), ask, _folder: None };
+    let columns = "(id Int64, small Int16, price Decimal(6, 2), at DateTime64(3), ratio Float32, note Nullable(String)) ORDER BY id";
+    assert_snapshot!(fits_as_told(&place, columns), @"");
+    told_before_it_is_there(&place);
 }

@@ -211,6 +211,13 @@ impl Process {
         self.child.try_wait().expect("its own child").is_none()
     }
 
+    /// Where its threads are, as far as gdb is there to tell.
+    fn threads(&self) -> String {
+        let pid = self.child.id().to_string();
+        let gdb = Command::new("gdb").args(["-batch", "-ex", "thread apply all backtrace 30", "-p", &pid]).output();
+        gdb.map_or_else(|error| format!("gdb: {error}"), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     pub(crate) fn kill9(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("reaped");
@@ -223,9 +230,10 @@ impl Process {
                 break status;
             }
             if Instant::now() > deadline {
+                let threads = self.threads();
                 self.child.kill().expect("killed");
                 let stderr = self.stderr.take().expect("not yet taken").join().expect("read");
-                panic!("rowfall did not end within {at_most:?}:\n{stderr}");
+                panic!("rowfall did not end within {at_most:?}:\n{stderr}\n{threads}");
             }
             std::thread::sleep(Duration::from_millis(20));
         };

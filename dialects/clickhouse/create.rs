@@ -5,9 +5,11 @@ mod keyed;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::engine_text::EngineText;
 use super::grammar::{literal, quote, quote_table};
-use super::{engines, type_names, types, upserts};
-use crate::contract::{ColumnSpec, Ddl, Refusal, Storage, TableSpec};
+use super::upserts::{self, Facts};
+use super::{describe, engines, type_names, types};
+use crate::contract::{ColumnSpec, Ddl, Refusal, Storage, TableSchema, TableSpec};
 
 /// The one statement. Expressions stand in it as they were given: what they mean is the server's to say.
 pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
@@ -19,8 +21,8 @@ pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
     }
     refuse_nullable_keys(table)?;
 
-    let in_key = |column: &ColumnSpec| keys(table).any(|(_, key)| names(key, column));
-    let mut lines: Vec<_> = columns.iter().map(|column| column_line(column, in_key(column), &mut notes)).collect();
+    let mut lines: Vec<_> =
+        columns.iter().map(|column| column_line(column, is_in_key(table, column), &mut notes)).collect();
     lines.extend(storage.indexes.iter().map(|(index, text)| format!("INDEX {} {text}", quote(index))));
     let projections = storage.projections.iter();
     lines.extend(projections.map(|(projection, text)| format!("PROJECTION {} ({text})", quote(projection))));
@@ -51,7 +53,17 @@ pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
         }
     }
     notes.extend(storage.engine.as_deref().and_then(|engine| Some(format!("{engine}: {}", engines::promise(engine)?))));
-    Ok(Ddl { table: name.clone(), statements: vec![sql], cluster: storage.cluster.clone(), notes })
+    let described = Some(Box::new(described(table)));
+    Ok(Ddl { notes, described, cluster: storage.cluster.clone(), ..Ddl::new(name.clone(), vec![sql]) })
+}
+
+/// The table as it will be described.
+fn described(table: &TableSpec) -> TableSchema {
+    let mut facts = Facts::of_spec(EngineText::parse(engine(table).trim()), table);
+    for (known, column) in facts.columns.iter_mut().zip(&table.columns) {
+        known.type_text = full_type(column, is_in_key(table, column), &mut Vec::new());
+    }
+    describe::schema(&facts)
 }
 
 /// The engine that a new table gets.
@@ -116,6 +128,10 @@ fn keys(table: &TableSpec) -> impl Iterator<Item = (&'static str, &String)> {
     let keys = order_by.iter().map(|key| ("order_by", key));
     let keys = keys.chain(primary_key.iter().map(|key| ("primary_key", key)));
     keys.chain(partition_by.iter().map(|key| ("partition_by", key)))
+}
+
+fn is_in_key(table: &TableSpec, column: &ColumnSpec) -> bool {
+    keys(table).any(|(_, key)| names(key, column))
 }
 
 /// Whether the expression is the column.

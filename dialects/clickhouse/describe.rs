@@ -24,18 +24,24 @@ pub(super) async fn describe(session: &ClickHouse, table: &TableName) -> Result<
             Err(error) => Err(error),
         };
     };
-    let kind = facts.engine.name.clone();
-    if let Some((why, mend)) = engines::refused(&kind) {
+    let kind = &facts.engine.name;
+    if let Some((why, mend)) = engines::refused(kind) {
         return Err(Error::pause(format!("{table} is a {kind}, which {why}")).with_hint(mend));
     }
+    Ok(Some(schema(&facts)))
+}
+
+/// As the contract has it.
+pub(super) fn schema(facts: &Facts) -> TableSchema {
+    let kind = facts.engine.name.clone();
     let promises: Vec<_> = engines::promise(&kind).map(Into::into).into_iter().chain(facts.promise()).collect();
     let columns = facts.columns.iter().map(column).collect();
-    Ok(Some(TableSchema {
+    TableSchema {
         parallel: if facts.heeds_order() { 1 } else { PARALLEL_WRITES },
         promise: Some(promises.join("; ")).filter(|promise| !promise.is_empty()),
         upserts: facts.upserts(),
-        ..TableSchema::new(table.clone(), kind, columns)
-    }))
+        ..TableSchema::new(facts.name.clone(), kind, columns)
+    }
 }
 
 /// What decides how rows of a key become one; `None` without such a table.

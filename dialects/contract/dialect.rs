@@ -126,13 +126,15 @@ pub struct Ddl {
     pub cluster: Option<String>,
     /// What people should know of the result: what it cannot be that was asked for, what it does not promise.
     pub notes: Vec<String>,
+    /// A table to be created as it will be described, where that is more than [`TableSpec::described`] tells.
+    pub described: Option<Box<TableSchema>>,
 }
 
 impl Ddl {
     /// These statements for this table, of which there is nothing else to say.
     #[must_use]
     pub fn new(table: TableName, statements: Vec<String>) -> Self {
-        Self { table, statements, cluster: None, notes: Vec::new() }
+        Self { table, statements, cluster: None, notes: Vec::new(), described: None }
     }
 }
 

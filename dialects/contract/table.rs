@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::contract::ValueType;
+use crate::contract::{Grammar, ValueType};
 
 /// A table's name, with the schema (ClickHouse, MySQL: database) where one is given; unquoted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,6 +149,18 @@ pub struct TableSpec {
     pub storage: Storage,
 }
 
+impl TableSpec {
+    /// As the database will describe it: columns take null unless they are said not to or are in the key, which is the
+    /// only one.
+    #[must_use]
+    pub fn described(&self, grammar: &dyn Grammar) -> TableSchema {
+        let column = |spec: &ColumnSpec| spec.described(grammar, !self.key.contains(&spec.name));
+        let keys = Some(self.key.clone()).filter(|key| !key.is_empty());
+        let table = TableSchema::new(self.name.clone(), "table", self.columns.iter().map(column).collect());
+        TableSchema { upserts: Upserts::Keys(keys.into_iter().collect()), ..table }
+    }
+}
+
 /// A column to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnSpec {
@@ -169,6 +181,20 @@ impl ColumnSpec {
     pub fn new(name: impl Into<String>, type_text: impl Into<String>, nullable: bool) -> Self {
         let storage = ColumnStorage::default();
         Self { name: name.into(), type_text: type_text.into(), nullable: Some(nullable), default: None, storage }
+    }
+
+    /// As the database will describe it; `takes_null` where nothing is said of that.
+    pub fn described(&self, grammar: &dyn Grammar, takes_null: bool) -> TableColumn {
+        let nullable = self.nullable.unwrap_or(takes_null);
+        TableColumn {
+            name: self.name.clone(),
+            type_text: self.type_text.clone(),
+            value: match grammar.parse_type(&self.type_text) {
+                Ok(value) => Ok(ValueType { nullable, ..value }),
+                Err(refusal) => Err(refusal.0),
+            },
+            default: if self.default.is_some() { ColumnDefault::Expression } else { ColumnDefault::None },
+        }
     }
 }
 

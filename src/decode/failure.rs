@@ -105,7 +105,7 @@ impl Failure {
                     false => "alter the column, or mend the producer".to_owned(),
                 };
                 let key = program.layout.key.contains(&column);
-                let cure = (!key && misfit.is_cured_by_width()).then_some(Cure::Type);
+                let cure = misfit.cure().filter(|_| !key);
                 BadRecord { cure, ..of_column(column, misfit.describe(&takes), hint) }
             }
         }
@@ -132,9 +132,14 @@ impl Misfit {
         }
     }
 
-    /// Whether a wider type, or one that takes null, may take the value.
-    fn is_cured_by_width(&self) -> bool {
-        matches!(self, Self::Range | Self::Precision | Self::Ticks | Self::Kind(_) | Self::Null)
+    /// What change of the column may let the value in.
+    fn cure(&self) -> Option<Cure> {
+        match self {
+            Self::Range | Self::Precision | Self::Ticks | Self::Length => Some(Cure::Width),
+            Self::Kind(_) | Self::Null => Some(Cure::Type),
+            Self::Within(_, _, misfit) => misfit.cure(),
+            _ => None,
+        }
     }
 
     fn is_number_for_time(&self) -> bool {

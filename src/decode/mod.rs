@@ -20,7 +20,7 @@ mod time;
 pub(crate) use fields::Flattening;
 pub use json::Decoder;
 pub(crate) use json::is_too_deep;
-pub use program::{Lacking, Part, Program, RefusedColumn};
+pub use program::{Lacking, Mapped, Part, Program, RefusedColumn};
 pub use rows::{Folding, Keyed, OWN_VERSION, Record, RowDecoder, RowProgram};
 pub use time::text_kind;
 
@@ -46,6 +46,9 @@ pub struct BadRecord {
 pub enum Cure {
     /// Columns for fields that it has none for.
     Columns,
+    /// A wider type for [`BadRecord::column`], which takes values of this kind and could hold this one only cut or
+    /// rounded.
+    Width,
     /// Another type for [`BadRecord::column`], or null.
     Type,
 }

@@ -69,7 +69,7 @@ pub(super) enum Unknown {
 pub(super) const COMPUTED: &str = "the database computes it, and takes no value for it";
 
 /// How values get into one column.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ColumnRule {
     pub(super) field: Box<str>,
     pub(super) value: ValueRule,
@@ -81,7 +81,7 @@ pub(super) struct ColumnRule {
 }
 
 /// How one value gets into a column, or into a part of one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ValueRule {
     pub(super) logical: LogicalType,
     pub(super) nullable: bool,
@@ -91,6 +91,17 @@ pub(super) struct ValueRule {
     pub(super) unit: Option<Unit>,
     /// Of a list its element; of a map its key and its value; of a struct its parts; of a variant its types.
     pub(super) parts: Vec<ValueRule>,
+}
+
+/// A field and the column that it fills, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// The field, or what else fills the column.
+    pub field: String,
+    /// Its place among the layout's columns; none for a field that is left out.
+    pub column: Option<usize>,
+    /// What to know of it.
+    pub remark: &'static str,
 }
 
 /// A column that the route would fill but that rowfall cannot write, found before the first row.
@@ -230,23 +241,21 @@ impl Program {
         &self.columns[0].field
     }
 
-    /// For people: each field, the column that it fills with its type, and what to know of it.
+    /// For people: each field, the column that it fills, and what to know of it.
     #[must_use]
-    pub fn mapping(&self) -> Vec<[String; 3]> {
+    pub fn mapping(&self) -> Vec<Mapped> {
         let row = |index: usize, rule: &ColumnRule| {
-            let column = &rule.table_column;
+            let default = rule.table_column.default;
             let remark = match rule.when_absent {
                 Some(Mark::Absent) if self.keeps => "as it was where the record lacks it",
-                Some(_) if column.default == ColumnDefault::Ephemeral => "not stored: feeds other columns' DEFAULTs",
-                Some(Mark::Absent) if column.default == ColumnDefault::None => {
-                    "its type's default where the record lacks it"
-                }
+                Some(_) if default == ColumnDefault::Ephemeral => "not stored: feeds other columns' DEFAULTs",
+                Some(Mark::Absent) if default == ColumnDefault::None => "its type's default where the record lacks it",
                 Some(Mark::Absent) => "DEFAULT where the record lacks it",
                 Some(_) => "null where the record lacks it",
                 None if self.layout.key.contains(&index) => "part of the key",
                 None => "must be in the record",
             };
-            [rule.field.to_string(), format!("{} {}", column.name, column.type_text), remark.to_owned()]
+            Mapped { field: rule.field.to_string(), column: Some(index), remark }
         };
         let rest = match self.unknown {
             Unknown::Collected(column) => Some(column),
@@ -255,15 +264,38 @@ impl Program {
         let columns = self.columns.iter().enumerate().filter(|(index, _)| Some(*index) != rest);
         let dropped = self.objects.iter().flat_map(|object| {
             let fields = object.fields.iter().filter(|field| field.column.is_none() && field.object.is_none());
-            fields.map(|field| [format!("{}{}", object.prefix, field.name), "–".to_owned(), "dropped".to_owned()])
+            fields.map(|field| Mapped {
+                field: format!("{}{}", object.prefix, field.name),
+                column: None,
+                remark: "dropped",
+            })
         });
-        let collected = rest.map(|column| {
-            let column = &self.columns[column].table_column;
-            ["…".to_owned(), format!("{} {}", column.name, column.type_text), "all other fields".to_owned()]
-        });
+        let collected =
+            rest.map(|column| Mapped { field: "…".to_owned(), column: Some(column), remark: "all other fields" });
         let mut rows: Vec<_> = columns.map(|(index, rule)| row(index, rule)).chain(dropped).chain(collected).collect();
         rows.dedup();
         rows
+    }
+
+    /// The same for one of its columns alone: whatever else a record has is read over.
+    pub(super) fn alone(&self, column: usize) -> Self {
+        let mut objects = self.objects.clone();
+        for object in &mut objects {
+            for field in &mut object.fields {
+                field.column = field.column.filter(|other| *other == column).map(|_| 0);
+            }
+            object.below = object.below.iter().filter(|other| **other == column).map(|_| 0).collect();
+        }
+        let layout = &self.layout;
+        let key = layout.key.iter().filter(|other| **other == column).map(|_| 0).collect();
+        Self {
+            layout: Arc::new(Layout { key, ..Layout::new(Arc::clone(&layout.table), [layout.targets[column]]) }),
+            columns: vec![self.columns[column].clone()],
+            objects,
+            unknown: if self.unknown == Unknown::Collected(column) { Unknown::Collected(0) } else { Unknown::Ignored },
+            whole_rows: self.whole_rows,
+            keeps: self.keeps,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rowfall_dialects::contract::{Column, Layout, Mark, Op, TableSchema, Values};
 use serde::de::IgnoredAny;
 
-use super::{BadRecord, Decoder, Lacking, Part, Program, RefusedColumn};
+use super::{BadRecord, Decoder, Lacking, Mapped, Part, Program, RefusedColumn};
 use crate::config::{KeyFormat, KeySource, Route};
 
 /// A record as it comes.
@@ -159,29 +159,36 @@ impl RowProgram {
         })
     }
 
-    /// For people: each field, the column that it fills with its type, and what to know of it.
+    /// For people: each field, the column that it fills, and what to know of it.
     #[must_use]
-    pub fn mapping(&self) -> Vec<[String; 3]> {
-        let mut rows = Vec::new();
-        let mut from = |what: &str, at: usize, count: usize, remark: &str| {
-            for column in self.layout.columns().skip(at).take(count) {
-                rows.push([what.to_owned(), format!("{} {}", column.name, column.type_text), remark.to_owned()]);
-            }
+    pub fn mapping(&self) -> Vec<Mapped> {
+        let mut rows = self.value.mapping();
+        rows.iter_mut().for_each(|row| row.column = row.column.map(|column| self.value_at + column));
+        let mut from = |what: &str, at: usize, count: usize, remark| {
+            rows.extend((at..at + count).map(|at| Mapped { field: what.to_owned(), column: Some(at), remark }));
         };
         from("record's key", 0, self.value_at, "part of the key");
-        let values = self.value_at + self.value.layout.targets.len();
         if self.coordinates {
-            from("record's place", values, 3, "part of the key");
+            from("record's place", self.behind_value(), 3, "part of the key");
         }
         if self.version {
-            from(
-                "record's offset",
-                self.layout.targets.len() - 1,
-                1,
-                "the version: later records replace earlier ones",
-            );
+            let last = self.layout.targets.len() - 1;
+            from("record's offset", last, 1, "the version: later records replace earlier ones");
         }
-        self.value.mapping().into_iter().chain(rows).collect()
+        rows
+    }
+
+    /// What fills this one of the layout's columns alone from a record's value, and reads over whatever else it has;
+    /// none where the value does not fill it.
+    #[must_use]
+    pub fn alone(&self, column: usize) -> Option<Decoder> {
+        let filled = self.value_at..self.behind_value();
+        filled.contains(&column).then(|| Decoder::new(Arc::new(self.value.alone(column - self.value_at))))
+    }
+
+    /// The first column behind those of the value.
+    fn behind_value(&self) -> usize {
+        self.value_at + self.value.layout.targets.len()
     }
 }
 
@@ -232,7 +239,7 @@ impl RowDecoder {
     fn decode_keyed(&mut self, record: &Record<'_>, columns: &mut [Column], row: usize) -> Result<Op, BadRecord> {
         let Self { program, key, value } = self;
         let value_at = program.value_at;
-        let behind_value = value_at + program.value.layout.targets.len();
+        let behind_value = program.behind_value();
         let op = match record.value {
             None if !program.deletes => return Err(tombstone(program)),
             None => {

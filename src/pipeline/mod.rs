@@ -40,7 +40,7 @@ use crate::problem::Problem;
 use crate::reconcile::{self, Table};
 use crate::source::consumer::Consumer;
 use crate::source::position::{Offset, Owned, Span};
-use crate::source::topics::{self, TopicInfo};
+use crate::source::topics::{self, Sample, SampleRecord, TopicInfo};
 use crate::source::worker::Worker;
 use crate::write::{self, Lane};
 use coordinator::Coordinator;
@@ -246,7 +246,7 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
     let route = settings.routes.of(&topic.name).expect("a route takes it");
     let mut is_empty = false;
     let sampled = || {
-        let sample = sample(settings, &topic)?;
+        let sample = Sample::of(&first_records(settings, &topic)?);
         is_empty = sample.values.is_empty();
         Ok(sample)
     };
@@ -262,8 +262,8 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn sample(settings: &Settings, topic: &TopicInfo) -> Result<topics::Sample, Problem> {
-    tokio::task::block_in_place(|| topics::sample(&settings.kafka, topic, SAMPLE))
+pub fn first_records(settings: &Settings, topic: &TopicInfo) -> Result<Vec<SampleRecord>, Problem> {
+    tokio::task::block_in_place(|| topics::first(&settings.kafka, topic, SAMPLE))
 }
 
 /// Everything before the first row: creates what is missing, compiles what fills it.
