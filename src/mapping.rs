@@ -61,7 +61,7 @@ pub struct Survey {
 struct Seen {
     /// Whether one has a value for it.
     value: bool,
-    /// Whether a value is a float beyond which not every integer is one.
+    /// Whether a value is a float so large that not every integer there is one.
     beyond_integers: bool,
     /// How many records it refuses, and why the first of them.
     refused: usize,
@@ -209,8 +209,8 @@ impl Seen {
         }
         self.value = true;
         self.beyond_integers |= match &column.values {
-            Values::Float64(values) => values[0].abs() > 2_f64.powi(53),
-            Values::Float32(values) => values[0].abs() > 2_f32.powi(24),
+            Values::Float64(values) => values[0].abs() >= 2_f64.powi(53),
+            Values::Float32(values) => values[0].abs() >= 2_f32.powi(24),
             _ => false,
         };
     }
@@ -326,7 +326,28 @@ mod tests {
         let record = r#"{"id":1,"u":18446744073709551615,"f":0.1,"d":2.5,"m":3,"i":4,"x":5,"b":true,"day":"2024-02-29",
             "at":"2024-02-29T12:00:00Z","fine":"2024-02-29T12:00:00.5Z","on":"2024-02-29","text":"a","n":1.50,"ok":false,
             "who":"550e8400-e29b-41d4-a716-446655440000","doc":{"a":[1]},"none":null}"#;
-        assert_snapshot!(values(&route(), &columns, &[record]), @"");
+        assert_snapshot!(values(&route(), &columns, &[record]), @"
+        id → id int32: exact: must be in the record
+        u → u uint64: exact: must be in the record
+        f → f float64: exact: must be in the record
+        d → d decimal(18,2): exact: must be in the record
+        m → m decimal(18,2): widens: integers as decimal(18,2); must be in the record
+        i → i int128: widens: integers as int128; must be in the record
+        x → x float64: widens: integers as float64; must be in the record
+        b → b bool: exact: must be in the record
+        day → day date: exact: must be in the record
+        at → at timestamp(0): exact: must be in the record
+        fine → fine timestamp(6): widens: timestamps as timestamp(6); must be in the record
+        on → on timestamp(3): widens: dates as timestamp(3); must be in the record
+        text → text string: exact: must be in the record
+        n → n string: widens: numbers as text; must be in the record
+        ok → ok string: widens: booleans as text; must be in the record
+        who → who uuid: exact: must be in the record
+        doc → doc json: exact: must be in the record
+        none → none string?: –: null where the record lacks it
+        gone → gone int8?: –: null where the record lacks it
+        0 of 1 refused
+        ");
     }
 
     #[test]
@@ -337,8 +358,20 @@ mod tests {
             r#"{"id":300,"at":"2024-02-29T12:00:00.123456Z","whole":1,"money":1,"f":1,"big":1}"#,
             r#"{"id":1,"at":"2024-02-29T12:00:00.1234Z","whole":1.5,"money":1.234,"f":1e300,"big":1}"#,
         ];
-        assert_snapshot!(values(&route(), &columns, &records), @"");
-        assert_snapshot!(values(&route(), &columns[4..], &[r#"{"f":1.5,"big":-18014398509481984}"#]), @"");
+        assert_snapshot!(values(&route(), &columns, &records), @"
+        id → id int8: lossy: 1 of 3: takes int8, the value is out of its range
+        at → at timestamp(3): lossy: 2 of 3: takes timestamp(3), the value has more digits behind the point
+        whole → whole int32: lossy: 1 of 3: takes int32, the value has more digits behind the point
+        money → money decimal(6,2): lossy: 1 of 3: takes decimal(6,2), the value has more digits behind the point
+        f → f float32: lossy: 1 of 3: takes float32, the value is out of its range
+        big → big float64: lossy: large integers become the nearest float64; must be in the record
+        2 of 3 refused, first at 1: column `id` int8: takes int8, the value is out of its range
+        ");
+        assert_snapshot!(values(&route(), &columns[4..], &[r#"{"f":1.5,"big":-18014398509481984}"#]), @"
+        f → f float32: lossy: numbers become the nearest float32; must be in the record
+        big → big float64: lossy: large integers become the nearest float64; must be in the record
+        0 of 1 refused
+        ");
     }
 
     #[test]
@@ -350,7 +383,15 @@ mod tests {
             r#"{"id":1,"n":1,"day":"2024-02-29","must":"a"}"#,
             "[1]",
         ];
-        assert_snapshot!(values(&route(), &columns, &records), @"");
+        assert_snapshot!(values(&route(), &columns, &records), @"
+        id → id int64: refused: 1 of 4: is not nullable, the record has null
+        n → n int32: refused: 1 of 4: takes int32, the text is not a number
+        day → day date: refused: 2 of 4: takes date, the text is not a date, `2024-02-29`
+        must → must string: refused: 1 of 4: the record lacks the field, and the column is neither nullable nor has it a DEFAULT
+        b → b bool?: refused: 1 of 4: takes bool, the record has a string
+        more → –: refused: the table has no column for it
+        3 of 4 refused, first at 0: column `id` int64: is not nullable, the record has null
+        ");
     }
 
     #[test]
@@ -359,10 +400,39 @@ mod tests {
         let record = [r#"{"id":1,"more":1,"none":null,"a":{"b":1,"c":2}}"#];
         let told =
             |unknown_fields| values(&Route { unknown_fields, nested: Nested::Flatten, ..route() }, &columns, &record);
-        assert_snapshot!(told(UnknownFields::Error), @"");
-        assert_snapshot!(told(UnknownFields::Add), @"");
-        assert_snapshot!(told(UnknownFields::Ignore), @"");
-        assert_snapshot!(told(UnknownFields::Column("rest".to_owned())), @"");
+        assert_snapshot!(told(UnknownFields::Error), @"
+        id → id int64: exact: must be in the record
+        rest → rest string?: –: null where the record lacks it
+        a_b → a_b int64?: exact: null where the record lacks it
+        more → –: refused: the table has no column for it
+        none → –: refused: the table has no column for it
+        a_c → –: refused: the table has no column for it
+        1 of 1 refused, first at 0: field `more`: the table has no column for it
+        ");
+        assert_snapshot!(told(UnknownFields::Add), @"
+        id → id int64: exact: must be in the record
+        rest → rest string?: –: null where the record lacks it
+        a_b → a_b int64?: exact: null where the record lacks it
+        more → –: refused: the table has no column for it
+        none → –: –: null so far, which needs no column
+        a_c → –: refused: the table has no column for it
+        1 of 1 refused, first at 0: field `more`: the table has no column for it
+        ");
+        assert_snapshot!(told(UnknownFields::Ignore), @"
+        id → id int64: exact: must be in the record
+        rest → rest string?: –: null where the record lacks it
+        a_b → a_b int64?: exact: null where the record lacks it
+        more → –: –: ignored
+        none → –: –: ignored
+        a_c → –: –: ignored
+        0 of 1 refused
+        ");
+        assert_snapshot!(told(UnknownFields::Column("rest".to_owned())), @"
+        id → id int64: exact: must be in the record
+        a_b → a_b int64?: exact: null where the record lacks it
+        … → rest string?: exact: all other fields
+        0 of 1 refused
+        ");
     }
 
     #[test]
@@ -374,12 +444,26 @@ mod tests {
         let columns = ["id int32", "note string?"];
         let note = Some(r#"{"note":"a"}"#);
         let records = [(Some("1"), note), (None, note), (Some("3000000000"), note), (Some("1"), None)];
-        assert_snapshot!(told(&upsert(true), &columns, &records), @"");
-        assert_snapshot!(told(&upsert(false), &columns, &records[3..]), @"");
+        assert_snapshot!(told(&upsert(true), &columns, &records), @"
+        note → note string?: exact: as it was where the record lacks it
+        id → –: –: dropped
+        record's key → id int32: refused: 1 of 4: the record's key: takes int32, the value is out of its range
+        2 of 4 refused, first at 1: the record has no key
+        ");
+        assert_snapshot!(told(&upsert(false), &columns, &records[3..]), @"
+        note → note string?: –: as it was where the record lacks it
+        id → –: –: dropped
+        record's key → id int32: –: part of the key
+        1 of 1 refused, first at 0: the record has no value: a tombstone says delete, and the route does not say `deletes: true`
+        ");
     }
 
     #[test]
     fn without_records_only_the_columns_are_told() {
-        assert_snapshot!(values(&route(), &["id int32", "note string?"], &[]), @"");
+        assert_snapshot!(values(&route(), &["id int32", "note string?"], &[]), @"
+        id → id int32: –: must be in the record
+        note → note string?: –: null where the record lacks it
+        0 of 0 refused
+        ");
     }
 }

@@ -2,6 +2,7 @@
 
 mod keyed;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -14,15 +15,27 @@ use crate::contract::{ColumnSpec, Ddl, Refusal, Storage, TableSchema, TableSpec}
 /// The one statement. Expressions stand in it as they were given: what they mean is the server's to say.
 pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
     let mut notes = Vec::new();
-    let table = &keyed::with_key(table, &mut notes)?;
-    let TableSpec { name, columns, storage, .. } = &**table;
+    let (table, sql) = &statement(table, &mut notes)?;
+    let engine = table.storage.engine.as_deref();
+    notes.extend(engine.and_then(|engine| Some(format!("{engine}: {}", engines::promise(engine)?))));
+    let (described, cluster) = (Some(Box::new(described(table))), table.storage.cluster.clone());
+    Ok(Ddl { notes, described, cluster, ..Ddl::new(table.name.clone(), vec![sql.clone()]) })
+}
+
+/// The statement alone, and the table that it makes: with all that its key needs.
+pub(super) fn statement<'t>(
+    table: &'t TableSpec,
+    notes: &mut Vec<String>,
+) -> Result<(Cow<'t, TableSpec>, String), Refusal> {
+    let table = keyed::with_key(table, notes)?;
+    let TableSpec { name, columns, storage, .. } = &*table;
     if columns.is_empty() {
         return Err(Refusal(format!("table {name} would have no columns")));
     }
-    refuse_nullable_keys(table)?;
+    refuse_nullable_keys(&table)?;
 
     let mut lines: Vec<_> =
-        columns.iter().map(|column| column_line(column, is_in_key(table, column), &mut notes)).collect();
+        columns.iter().map(|column| column_line(column, is_in_key(&table, column), notes)).collect();
     lines.extend(storage.indexes.iter().map(|(index, text)| format!("INDEX {} {text}", quote(index))));
     let projections = storage.projections.iter();
     lines.extend(projections.map(|(projection, text)| format!("PROJECTION {} ({text})", quote(projection))));
@@ -31,7 +44,7 @@ pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
     if let Some(cluster) = &storage.cluster {
         let _ = write!(sql, " ON CLUSTER {}", quote(cluster));
     }
-    let engine = engine(table).trim();
+    let engine = engine(&table).trim();
     let _ = write!(sql, " (\n    {}\n)\nENGINE = {engine}", lines.join(",\n    "));
     // Only the MergeTree family sorts, and it must be told how.
     let order_by = match storage.order_by.as_slice() {
@@ -52,9 +65,7 @@ pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
             let _ = write!(sql, "\n{keyword} {clause}");
         }
     }
-    notes.extend(storage.engine.as_deref().and_then(|engine| Some(format!("{engine}: {}", engines::promise(engine)?))));
-    let described = Some(Box::new(described(table)));
-    Ok(Ddl { notes, described, cluster: storage.cluster.clone(), ..Ddl::new(name.clone(), vec![sql]) })
+    Ok((table, sql))
 }
 
 /// The table as it will be described.

@@ -240,8 +240,8 @@ impl Facts {
         let name = TableName { schema: local.name.schema.clone(), name: format!("{}_by_key", local.name.name) };
         let mut columns: Vec<_> = local.columns.iter().map(column).collect();
         add_columns(&EngineText::parse(ENGINE), &mut columns);
-        match create::create_table(&TableSpec { name, columns, key: key.clone(), storage }) {
-            Ok(ddl) => ddl.statements.concat(),
+        match create::statement(&TableSpec { name, columns, key: key.clone(), storage }, &mut Vec::new()) {
+            Ok((_, sql)) => sql,
             Err(Refusal(why)) => why,
         }
     }
