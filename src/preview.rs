@@ -89,6 +89,7 @@ fn planned(connection: &Connection, route: &Route, table: Table, records: &[Samp
             line(&mut preview.text, &format!("  {origin}"));
             statements(&mut preview.text, &ddl);
             if !records.is_empty() {
+                line(&mut preview.text, "");
                 let described = || Box::new(spec.described(&*connection.grammar));
                 let table = Arc::new(*ddl.described.unwrap_or_else(described));
                 match reconcile::compile(route, &table) {
@@ -176,6 +177,7 @@ impl Preview {
             let ddl = evolve::ddl(&*connection.grammar, table, &changes, route.storage.cluster.as_deref())?;
             line(&mut self.text, &format!("  to be altered, as {} show", plural(sample.values.len(), "record")));
             statements(&mut self.text, &ddl);
+            line(&mut self.text, "");
         }
         Ok(altered)
     }

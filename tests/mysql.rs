@@ -96,6 +96,13 @@ fn a_topic_is_planned_created_and_filled_without_a_file() {
             `amount` double
         ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
+      id      →  id bigint        exact  null where the record lacks it
+      note    →  note longtext    exact  null where the record lacks it
+      at      →  at datetime(3)   exact  null where the record lacks it
+      paid    →  paid tinyint(1)  exact  null where the record lacks it
+      amount  →  amount double    exact  null where the record lacks it
+      tried with 2 records: all fit
+
     1,é🦀,2024-02-29 12:34:56.789,1,1.5
     9007199254740993,-,1999-12-31 23:59:59.000,0,-0.25
 
@@ -113,6 +120,13 @@ fn a_topic_is_planned_created_and_filled_without_a_file() {
             `paid` tinyint(1),
             `amount` double
         ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
+
+      id      →  id bigint        exact  null where the record lacks it
+      note    →  note longtext    exact  null where the record lacks it
+      at      →  at datetime(3)   exact  null where the record lacks it
+      paid    →  paid tinyint(1)  exact  null where the record lacks it
+      amount  →  amount double    exact  null where the record lacks it
+      tried with 2 records: all fit
 
     1,é🦀,2024-02-29 12:34:56.789,1,1.5
     9007199254740993,-,1999-12-31 23:59:59.000,0,-0.25

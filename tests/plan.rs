@@ -78,6 +78,7 @@ fn a_table_is_inferred_from_a_sample_shown_and_created_by_the_run() {
         )
         ENGINE = MergeTree
         ORDER BY tuple();
+
       id       →  id Nullable(Int64)                 exact  null where the record lacks it
       at       →  at Nullable(DateTime64(6, 'UTC'))  exact  null where the record lacks it
       day      →  day Nullable(Date32)               exact  null where the record lacks it
@@ -153,6 +154,7 @@ fn a_table_is_made_as_the_configuration_says() {
         PARTITION BY toYYYYMM(at)
         ORDER BY (id, at)
         SETTINGS index_granularity = 1024;
+
       id    →  id UInt64                              exact  must be in the record
       amt   →  amount Nullable(Decimal(18, 2))        exact  null where the record lacks it
       at    →  at DateTime64(3, 'UTC')                exact  must be in the record

@@ -82,6 +82,20 @@ fn a_topic_becomes_a_table_without_a_file() {
             "large" numeric(20,0),
             "local" text
         );
+
+      id       →  id bigint                       exact   null where the record lacks it
+      at       →  at timestamp(6) with time zone  exact   null where the record lacks it
+      day      →  day date                        exact   null where the record lacks it
+      who      →  who uuid                        exact   null where the record lacks it
+      price    →  price double precision          exact   null where the record lacks it
+      ok       →  ok boolean                      exact   null where the record lacks it
+      note     →  note text                               null where the record lacks it
+      tags     →  tags text                       exact   null where the record lacks it
+      address  →  address text                    exact   null where the record lacks it
+      mixed    →  mixed text                      exact   null where the record lacks it
+      large    →  large numeric(20,0)             widens  integers as decimal(20,0); null where the record lacks it
+      local    →  local text                      exact   null where the record lacks it
+      tried with 4 records: all fit
     "#);
     assert_snapshot!(case.said(&run("check", &[]), 0), @"
     ok      PostgreSQL 18.4 at postgres://rowfall:***@SERVER/postgres

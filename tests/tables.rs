@@ -75,6 +75,13 @@ fn a_table_is_created_with_everything_that_the_route_says() {
         SETTINGS deduplicate_merge_projection_mode = 'drop'
         COMMENT 'made by rowfall\'s test';
       note: column `tags` will not be nullable: ClickHouse has no nullable Array(String)
+
+      id     →  id UInt64                exact  must be in the record
+      at     →  at DateTime64(3, 'UTC')  exact  DEFAULT where the record lacks it
+      note   →  note Nullable(String)           DEFAULT where the record lacks it
+      pages  →  pages Nullable(UInt32)          DEFAULT where the record lacks it
+      tags   →  tags Array(String)       exact  must be in the record
+      tried with 1 record: all fit
     ");
     assert_eq!(run(&config).rows(), 1);
     let made = query(&services.clickhouse, &format!("SHOW CREATE TABLE {name} FORMAT TSVRaw"));
@@ -184,13 +191,14 @@ fn an_ephemeral_column_is_filled_and_feeds_the_others() {
     let config = support::topic_with(&services, &name, "{}");
     assert_snapshot!(said(&services, &name, "plan", &config), @"
     topic NAME (1 partition) → table default.NAME MergeTree: exists
-      id       →  id UInt64                 must be in the record
-      raw      →  raw String                not stored: feeds other columns' DEFAULTs
-      length   →  length UInt64             DEFAULT where the record lacks it
-      list     →  list Array(UInt8)         not stored: feeds other columns' DEFAULTs
-      sum      →  sum UInt64                DEFAULT where the record lacks it
-      perhaps  →  perhaps Nullable(String)  not stored: feeds other columns' DEFAULTs
-      kept     →  kept Nullable(String)     DEFAULT where the record lacks it
+      id       →  id UInt64                 exact  must be in the record
+      raw      →  raw String                exact  not stored: feeds other columns' DEFAULTs
+      length   →  length UInt64             exact  DEFAULT where the record lacks it
+      list     →  list Array(UInt8)         exact  not stored: feeds other columns' DEFAULTs
+      sum      →  sum UInt64                       DEFAULT where the record lacks it
+      perhaps  →  perhaps Nullable(String)  exact  not stored: feeds other columns' DEFAULTs
+      kept     →  kept Nullable(String)            DEFAULT where the record lacks it
+      tried with 6 records: all fit
     ");
     assert_eq!(run(&config).rows(), 6);
     assert_snapshot!(query(&services.clickhouse, &format!("SELECT * FROM {name} ORDER BY id")), @r"
@@ -302,6 +310,9 @@ fn what_an_engine_promises_is_told() {
         )
         ENGINE = StripeLog();
       note: StripeLog(): one insert at a time, the others wait; a crash of the server in the middle of an insert can leave part of it, or lose what it had not yet handed to the disk; the table cannot drop rows that come twice
+
+      id  →  id Nullable(UInt64)  exact  null where the record lacks it
+      tried with 1 record: all fit
     ");
     assert_snapshot!(said(&services, &name, "check", &config), @"
     ok      ClickHouse VERSION at clickhouse://rowfall:***@SERVER/default
@@ -314,7 +325,8 @@ fn what_an_engine_promises_is_told() {
     query(&services.clickhouse, &format!("CREATE TABLE {name} (id UInt64) ENGINE = Memory"));
     assert_snapshot!(said(&services, &name, "plan", &config), @"
     topic NAME (1 partition) → table default.NAME Memory: exists
-      id  →  id UInt64  must be in the record
+      id  →  id UInt64  exact  must be in the record
+      tried with 1 record: all fit
       note: Memory: its rows are gone when the server restarts
     ");
     assert_snapshot!(said(&services, &name, "check", &config), @"

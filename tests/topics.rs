@@ -264,12 +264,64 @@ fn several_topics_by_name_and_by_pattern() {
     /__NAME.*/: no topic at KAFKA matches it yet
     topic NAME-a (1 partition) → table NAME: to be created
       columns inferred from 10 records
+      id        →  id Nullable(Int64)                 exact  null where the record lacks it
+      user_id   →  user_id Nullable(Int64)            exact  null where the record lacks it
+      event     →  event Nullable(String)             exact  null where the record lacks it
+      country   →  country Nullable(String)           exact  null where the record lacks it
+      price     →  price Nullable(Float64)            exact  null where the record lacks it
+      quantity  →  quantity Nullable(Int64)           exact  null where the record lacks it
+      ok        →  ok Nullable(Bool)                  exact  null where the record lacks it
+      score     →  score Nullable(Float64)            exact  null where the record lacks it
+      at        →  at Nullable(DateTime64(3, 'UTC'))  exact  null where the record lacks it
+      session   →  session Nullable(UUID)             exact  null where the record lacks it
+      url       →  url Nullable(String)               exact  null where the record lacks it
+      note      →  note Nullable(String)              exact  null where the record lacks it
+      tried with 10 records: all fit
     topic NAME-b (1 partition) → table NAME: to be created
       columns inferred from 20 records
+      id        →  id Nullable(Int64)                 exact  null where the record lacks it
+      user_id   →  user_id Nullable(Int64)            exact  null where the record lacks it
+      event     →  event Nullable(String)             exact  null where the record lacks it
+      country   →  country Nullable(String)           exact  null where the record lacks it
+      price     →  price Nullable(Float64)            exact  null where the record lacks it
+      quantity  →  quantity Nullable(Int64)           exact  null where the record lacks it
+      ok        →  ok Nullable(Bool)                  exact  null where the record lacks it
+      score     →  score Nullable(Float64)            exact  null where the record lacks it
+      at        →  at Nullable(DateTime64(3, 'UTC'))  exact  null where the record lacks it
+      session   →  session Nullable(UUID)             exact  null where the record lacks it
+      url       →  url Nullable(String)               exact  null where the record lacks it
+      note      →  note Nullable(String)              exact  null where the record lacks it
+      tried with 20 records: all fit
     topic NAME-c-1 (1 partition) → table NAME_NAME-c-1: to be created
       columns inferred from 30 records
+      id        →  id Nullable(Int64)                 exact  null where the record lacks it
+      user_id   →  user_id Nullable(Int64)            exact  null where the record lacks it
+      event     →  event Nullable(String)             exact  null where the record lacks it
+      country   →  country Nullable(String)           exact  null where the record lacks it
+      price     →  price Nullable(Float64)            exact  null where the record lacks it
+      quantity  →  quantity Nullable(Int64)           exact  null where the record lacks it
+      ok        →  ok Nullable(Bool)                  exact  null where the record lacks it
+      score     →  score Nullable(Float64)            exact  null where the record lacks it
+      at        →  at Nullable(DateTime64(3, 'UTC'))  exact  null where the record lacks it
+      session   →  session Nullable(UUID)             exact  null where the record lacks it
+      url       →  url Nullable(String)               exact  null where the record lacks it
+      note      →  note Nullable(String)              exact  null where the record lacks it
+      tried with 30 records: all fit
     topic NAME-c-2 (1 partition) → table NAME_c2: to be created
       columns inferred from 40 records
+      id        →  id Nullable(Int64)                 exact  null where the record lacks it
+      user_id   →  user_id Nullable(Int64)            exact  null where the record lacks it
+      event     →  event Nullable(String)             exact  null where the record lacks it
+      country   →  country Nullable(String)           exact  null where the record lacks it
+      price     →  price Nullable(Float64)            exact  null where the record lacks it
+      quantity  →  quantity Nullable(Int64)           exact  null where the record lacks it
+      ok        →  ok Nullable(Bool)                  exact  null where the record lacks it
+      score     →  score Nullable(Float64)            exact  null where the record lacks it
+      at        →  at Nullable(DateTime64(3, 'UTC'))  exact  null where the record lacks it
+      session   →  session Nullable(UUID)             exact  null where the record lacks it
+      url       →  url Nullable(String)               exact  null where the record lacks it
+      note      →  note Nullable(String)              exact  null where the record lacks it
+      tried with 40 records: all fit
     ");
     assert_snapshot!(shown("check", 0), @"
     ok      /__NAME.*/: no topic at KAFKA matches it yet
