@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use rowfall_dialects::contract::{ColumnDefault, Connection, Ddl, Intent, TableSchema};
 
-use crate::config::{Evolve, Route, Rule, Settings};
+use crate::config::{Evolve, Rule, Settings};
 use crate::evolve;
 use crate::pipeline::{self, Found, Unready};
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
-use crate::source::topics::TopicInfo;
 
 /// What was found.
 #[derive(Debug)]
@@ -32,11 +31,14 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
         line(&mut preview.text, &format!("{key}: no topic at {} matches it yet", settings.kafka.brokers));
         line(&mut preview.text, "");
     }
-    for Found { route, topic, paused, table } in found {
+    for mut found in found {
+        let table = std::mem::replace(&mut found.table, Err(Unready::Empty));
+        let Found { route, topic, paused, .. } = &found;
+        let paused = *paused;
         let text = &mut preview.text;
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
         let compiled = table.and_then(|table| match table {
-            Table::There(schema) => match reconcile::compile(&route, &schema) {
+            Table::There(schema) => match reconcile::compile(route, &schema) {
                 Ok(program) => Ok((Table::There(schema), Some(program))),
                 Err(problem) => Err(Unready::Problem(problem)),
             },
@@ -71,7 +73,7 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
                     line(text, &format!("  note: {}: {promise}", schema.kind));
                 }
                 if route.evolve != Evolve::None {
-                    preview.to_do |= alterations(text, settings, connection, &route, &topic, &schema)?;
+                    preview.to_do |= alterations(text, settings, connection, &found, &schema)?;
                 }
             }
             Ok((Table::Missing { spec, ddl, sampled }, _)) => {
@@ -104,7 +106,7 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
     for key in unmatched(settings, &found) {
         line(&mut preview.text, &format!("ok      {key}: no topic at {} matches it yet", settings.kafka.brokers));
     }
-    for Found { route, topic, paused, table } in found {
+    for Found { route, topic, paused, table, .. } in found {
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
         line(&mut preview.text, &format!("ok      topic {} at {}: {partitions}", topic.name, settings.kafka.brokers));
         match table {
@@ -149,11 +151,10 @@ fn alterations(
     text: &mut String,
     settings: &Settings,
     connection: &Connection,
-    route: &Route,
-    topic: &TopicInfo,
+    found: &Found,
     table: &Arc<TableSchema>,
 ) -> Result<bool, Problem> {
-    let sample = pipeline::sample(settings, topic)?;
+    let (route, sample) = (&found.route, found.sample(settings)?);
     let (changes, _) = evolve::foresee(&*connection.grammar, route, table, &sample)?;
     if changes.is_empty() {
         return Ok(false);

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::Offset as RdOffset;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::consumer::{Context, REQUEST, client_problem, fatal_problem, list_of, plain_client};
-use super::position::TopicPartition;
+use super::position::{Offset, TopicPartition};
 use super::queue::requests;
 use super::start::TopicId;
 use crate::config::{KafkaSettings, Routes};
+use crate::decode::Record;
 use crate::problem::Problem;
 
 /// How long the brokers may be out of reach at the start.
@@ -117,8 +119,8 @@ pub(super) fn describe(
     Ok(topics)
 }
 
-/// What the first records of a topic hold.
-#[derive(Debug, Default)]
+/// What some records of a topic hold.
+#[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// Their keys, of those that have one.
     pub keys: Vec<Vec<u8>>,
@@ -126,24 +128,91 @@ pub struct Sample {
     pub values: Vec<Vec<u8>>,
 }
 
+impl Sample {
+    /// Of these records.
+    pub fn of<'r>(records: impl IntoIterator<Item = &'r SampleRecord>) -> Self {
+        let mut sample = Self::default();
+        for SampleRecord { key, value, .. } in records {
+            sample.keys.extend(key.clone());
+            sample.values.extend(value.clone());
+        }
+        sample
+    }
+}
+
+/// A record that was read to be looked at.
+#[derive(Debug)]
+pub struct SampleRecord {
+    /// Its place: partition and offset.
+    pub place: (i32, i64),
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl SampleRecord {
+    fn new(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        Self {
+            place: (message.partition(), message.offset()),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+
+    /// The same as a record, of no topic.
+    #[must_use]
+    pub fn as_record(&self) -> Record<'_> {
+        Record {
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: &self.headers,
+            topic: "",
+            partition: self.place.0,
+            offset: self.place.1,
+            era: 0,
+        }
+    }
+}
+
 /// Records with up to `limit` values from the partitions' beginnings, read without a group; stops at their ends.
 ///
 /// # Errors
 /// When a partition cannot be read.
-pub fn sample(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<Sample, Problem> {
-    use rdkafka::message::Message;
+pub fn first(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<Vec<SampleRecord>, Problem> {
+    read_at(kafka, topic.each_partition().map(|partition| (partition, RdOffset::Beginning)).collect(), limit)
+}
+
+/// The same from this record of a partition on.
+///
+/// # Errors
+/// As [`first`].
+pub fn from(
+    kafka: &KafkaSettings,
+    partition: TopicPartition,
+    offset: Offset,
+    limit: usize,
+) -> Result<Vec<SampleRecord>, Problem> {
+    read_at(kafka, vec![(partition, RdOffset::Offset(offset.0))], limit)
+}
+
+fn read_at(
+    kafka: &KafkaSettings,
+    places: Vec<(TopicPartition, RdOffset)>,
+    limit: usize,
+) -> Result<Vec<SampleRecord>, Problem> {
     let client = plain_client(kafka)?;
-    let partitions: Vec<_> = topic.each_partition().collect();
-    client
-        .assign(&list_of(partitions.iter().map(|p| (p, RdOffset::Beginning))))
-        .map_err(|e| client_problem(&e, &kafka.brokers))?;
-    let (mut sample, mut ended) = (Sample::default(), 0);
+    let list = list_of(places.iter().map(|(partition, offset)| (partition, *offset)));
+    client.assign(&list).map_err(|e| client_problem(&e, &kafka.brokers))?;
+    let (mut records, mut values, mut ended) = (Vec::new(), 0, 0);
     let deadline = Instant::now() + REQUEST;
-    while sample.values.len() < limit && ended < partitions.len() && Instant::now() < deadline {
+    while values < limit && ended < places.len() && Instant::now() < deadline {
         match client.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                sample.keys.extend(message.key().map(<[u8]>::to_vec));
-                sample.values.extend(message.payload().map(<[u8]>::to_vec));
+                let record = SampleRecord::new(&message);
+                values += usize::from(record.value.is_some());
+                records.push(record);
             }
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
             Some(Err(error)) => {
@@ -154,7 +223,7 @@ pub fn sample(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<
             None => {}
         }
     }
-    Ok(sample)
+    Ok(records)
 }
 
 /// Asks about topics on a thread of its own, by the group's own client, for as long as there is one.
