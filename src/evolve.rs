@@ -125,7 +125,8 @@ pub fn foresee(
         loop {
             let mut columns = decoder.program().layout.empty_columns();
             // Keys and places are the same for all: whether they fit is not asked here.
-            let record = Record { key: None, value: Some(value), topic: "", partition: 0, offset: 0, era: 0 };
+            let record =
+                Record { key: None, value: Some(value), headers: &(), topic: "", partition: 0, offset: 0, era: 0 };
             let Err(bad) = decoder.decode(&record, &mut columns, 0) else { break };
             let Some(changes) = changes(grammar, route, &table, &bad, value) else { break };
             let mut changed = TableSchema::clone(&table);

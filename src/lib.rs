@@ -3,7 +3,7 @@
 //! The modules in the order in which a record meets them:
 //!
 //! - [`source`]: Kafka: a consumer, its workers, their queues
-//! - [`decode`]: a record's bytes straight into typed columns
+//! - [`routing`]: which table it goes to, where the records say that; [`decode`]: its bytes straight into typed columns
 //! - [`batch`]: rows on their way, closed and written together; [`budget`]: the bytes that they may occupy
 //! - [`reconcile`]: a route and its table, [`infer`]: what a sample shows of a missing one
 //! - [`mod@write`]: closed units into the database, retried or refused; [`pace`]: how fast a table takes them
@@ -12,9 +12,9 @@
 //! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`mapping`] how well fields fit
 //! columns, [`demo`] feeds them,
 //! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`];
-//! `allocator` keeps the process small. The databases are in `rowfall-dialects`.
+//! [`allocator`] keeps the process small. The databases are in `rowfall-dialects`.
 
-mod allocator;
+pub mod allocator;
 pub mod batch;
 pub mod budget;
 pub mod cli;
@@ -32,5 +32,6 @@ pub mod pipeline;
 pub mod preview;
 pub mod problem;
 pub mod reconcile;
+pub mod routing;
 pub mod source;
 pub mod write;

@@ -283,7 +283,7 @@ mod tests {
         let values: Vec<_> = records.iter().filter_map(|(_, value)| value.map(|v| v.as_bytes().to_vec())).collect();
         let records = records.iter().zip(0..).map(|((key, value), offset)| {
             let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
-            Record { key, value, topic: "t", partition: 0, offset, era: 0 }
+            Record { key, value, headers: &(), topic: "t", partition: 0, offset, era: 0 }
         });
         let survey = Survey::of(&program, records);
         let line = |line: Line| {

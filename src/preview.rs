@@ -35,12 +35,11 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
         line(&mut preview.text, &format!("{key}: no topic at {} matches it yet", settings.kafka.brokers));
         line(&mut preview.text, "");
     }
-    for Found { route, topic, paused, table } in found {
+    for mut found in found {
+        let records = if found.table.is_ok() { found.take_records(settings)? } else { Vec::new() };
+        let Found { route, topic, paused, table, .. } = found;
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
-        let planned = table.and_then(|table| {
-            let records = pipeline::first_records(settings, &topic).map_err(Unready::Problem)?;
-            planned(connection, &route, table, &records).map_err(Unready::Problem)
-        });
+        let planned = table.and_then(|table| planned(connection, &route, table, &records).map_err(Unready::Problem));
         let text = &mut preview.text;
         match planned {
             Ok(planned) => {
@@ -118,7 +117,7 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
     for key in unmatched(settings, &found) {
         line(&mut preview.text, &format!("ok      {key}: no topic at {} matches it yet", settings.kafka.brokers));
     }
-    for Found { route, topic, paused, table } in found {
+    for Found { route, topic, paused, table, .. } in found {
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
         line(&mut preview.text, &format!("ok      topic {} at {}: {partitions}", topic.name, settings.kafka.brokers));
         match table {

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, StreamExt};
-use rowfall_dialects::contract::{Advice, Block, Error, Progress, Receipt, Session, TableColumn, TableSchema};
+use futures_util::{FutureExt, StreamExt, TryFutureExt};
+use rowfall_dialects::contract::{Advice, Block, Error, Progress, Receipt, Session, TableColumn};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
@@ -25,6 +25,9 @@ use progress::Moves;
 
 /// A write that takes longer is told of, like one that fails. It is not given up: that would write its rows twice.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Tables of one unit that are written at once.
+const TABLES_AT_ONCE: usize = 4;
 
 /// How often a table may turn out to be another than it was described to be, before one write is given up.
 const REFRESHES: u32 = 3;
@@ -69,19 +72,19 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Opens a lane into a table whose pace this is; each unit's outcome is told. `keeper`: with exactly-once the pipeline
+    /// Opens a lane into tables whose pace this is, for so many writes at once; each unit's outcome is told. `keeper`: with exactly-once the pipeline
     /// whose progress the database keeps.
     pub fn open(
         runtime: &tokio::runtime::Handle,
         session: Arc<dyn Session>,
-        table: &TableSchema,
+        at_once: usize,
         pace: Arc<Pace>,
         outages: Arc<Outages>,
         keeper: Option<Arc<str>>,
         tell: impl Fn(Outcome) + Send + Sync + 'static,
     ) -> Self {
         let (units, receiver) = unbounded_channel();
-        let at_once = if keeper.is_some() { 1 } else { table.parallel.max(1) };
+        let at_once = if keeper.is_some() { 1 } else { at_once.max(1) };
         let under_way = Arc::default();
         let moves = keeper.map(Moves::new);
         let (left, counted) = (Mutex::default(), Arc::clone(&under_way));
@@ -195,12 +198,17 @@ impl Writer {
     }
 
     async fn write_each(&self, blocks: &[&Block], aged: bool) -> Result<Receipt, (Left, Problem)> {
-        let mut written = Receipt::default();
+        let mut each = Vec::with_capacity(blocks.len());
         for block in blocks {
-            let block_written = self.write_block(block, aged).await;
-            written += block_written.map_err(|error| (Left::Refused, told(&[block], error)))?;
+            let write = self.write_block(block, aged);
+            each.push(write.map_err(|error| (Left::Refused, told(&[block], error))).boxed());
         }
-        Ok(written)
+        // All of them, also when one is refused: a write that is broken off may be done by the database all the same.
+        let each: Vec<_> = futures_util::stream::iter(each).buffer_unordered(TABLES_AT_ONCE).collect().await;
+        each.into_iter().try_fold(Receipt::default(), |mut written, receipt| {
+            written += receipt?;
+            Ok(written)
+        })
     }
 
     /// Writes a block, in pieces where the database wants them; each is written once.

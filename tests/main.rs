@@ -22,6 +22,7 @@ mod plan;
 mod postgres;
 mod pressure;
 mod records;
+mod routing;
 mod tables;
 mod topics;
 mod types;

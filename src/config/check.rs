@@ -20,6 +20,7 @@ use super::settings::{
     BatchLimits, ColumnSettings, Delivery, Evolve, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route,
     Settings, Unit, UnknownFields,
 };
+use super::template;
 use super::tree::{Node, dotted};
 use super::typed::listed;
 
@@ -269,18 +270,24 @@ impl Checker<'_> {
     fn route(&mut self, topic: String, topics: Option<&Topics>, raw: RawTopic) -> Route {
         let table = match &raw.table {
             None => TableName { schema: None, name: "${topic}".to_owned() },
-            Some(text) => TableName::parse(text),
+            Some(text) => template::parse_table(text),
         };
         if let (Some(topics), Some(text)) = (topics, &raw.table)
             && let Err((template, message)) = topics.check_template(text)
         {
             let place = self.tree.place(&["topics", topic.as_str(), "table"]).map(|place| place.find(template));
-            let help = "`${topic}` is the topic's name, `${1}` the first group of the key's regular expression";
+            let help = "`${topic}` is the topic's name, `${1}` the first group of the key's regular expression, \
+                        `${header:x}` and `${field:x}` are a record's";
             self.problems.push(Problem::new(message).help(help).at(place));
         }
         if table.name.is_empty() || table.schema.as_ref().is_some_and(String::is_empty) {
             let path = ["topics", topic.as_str(), "table"];
             self.refuse(&path, format!("`{}` is no table's name", dotted(&path)), "write `name` or `schema.name`");
+        }
+        let max_tables = raw.max_tables;
+        if max_tables == 0 {
+            let path = ["topics", topic.as_str(), "max_tables"];
+            self.refuse(&path, format!("`{}` must be at least 1", dotted(&path)), "");
         }
         let mode = self.mode(&topic, &raw);
         let evolve = match raw.evolve {
@@ -338,6 +345,8 @@ impl Checker<'_> {
             key,
             topic,
             table,
+            by_record: None,
+            max_tables,
             mode,
             create: raw.create,
             evolve,

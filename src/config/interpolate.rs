@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::error::Problem;
-use super::not_yet;
+use super::template::by_record;
 use super::tree::{Kind, Node, dotted};
 
 /// Finds an environment variable.
@@ -51,17 +51,13 @@ fn fill_in(text: &str, path: &[String], node: &Node, environment: Environment<'_
         let template = &template[..=end];
         rest = &rest[at + end + 1..];
         let inner = &template[2..end];
-        if is_table && (inner == "topic" || inner.bytes().all(|b| b.is_ascii_digit())) {
-            // Filled in for each topic, when the name has been taken apart: a topic may hold dots.
+        let is_group = inner.bytes().all(|b| b.is_ascii_digit());
+        if is_table && (inner == "topic" || is_group || by_record(inner).is_some()) {
+            // Filled in for each topic or record, when the name has been taken apart: they may hold dots.
             out.push_str(template);
             continue;
         }
         let problem = |problem: Problem| problem.at(Some(node.place.find(template)));
-        if is_table && not_yet::table_template(inner) {
-            return Err(problem(
-                not_yet::problem(template).help("`${topic}` and `${1}` can be used in a table's name"),
-            ));
-        }
         let value = look_up(inner, template, path, environment).map_err(problem)?;
         match is_url && in_user_and_password(rest) {
             true => percent_encode(&value, &mut out),

@@ -22,6 +22,7 @@ mod reference;
 mod routes;
 mod scalars;
 mod settings;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,9 +34,10 @@ pub use error::ConfigError;
 pub use reference::{json_schema, reference_markdown};
 pub use routes::{Routes, Rule};
 pub use settings::{
-    Absent, BatchLimits, COORDINATES, ColumnSettings, Delivery, Evolve, Flatten, KafkaSettings, KeyFormat, KeySource,
-    Mode, Nested, NullPolicy, Overrides, Route, Settings, StartFrom, Unit, UnknownFields,
+    Absent, BatchLimits, COORDINATES, ColumnSettings, Delivery, Evolve, Flatten, HeaderColumn, KafkaSettings,
+    KeyFormat, KeySource, Mode, Nested, NullPolicy, Overrides, Route, Settings, StartFrom, Unit, UnknownFields,
 };
+pub use template::{Piece, TableTemplate};
 
 use error::{Place, Problem};
 use interpolate::Environment;

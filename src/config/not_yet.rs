@@ -15,11 +15,6 @@ pub(super) const VALUES: [(&str, &[&str]); 4] = [
     ("topics.*.key", &["avro", "json-schema", "protobuf", "connect-json", "bytes"]),
 ];
 
-/// Templates of table names to come, by what follows `${`: headers and fields.
-pub(super) fn table_template(inner: &str) -> bool {
-    inner.starts_with("header:") || inner.starts_with("field:")
-}
-
 /// Whether a later version has this key.
 pub(super) fn key(path: &[String]) -> bool {
     KEYS.iter().any(|pattern| matches(pattern, path))

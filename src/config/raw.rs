@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalars::{Age, OneOrMany, Ordered, Scalar, Size, StartFrom, Workers};
+use super::settings::DEFAULT_MAX_TABLES;
 
 /// Kafka topics into database tables.
 #[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -163,8 +164,14 @@ pub(super) enum BadRecord {
 pub(super) struct RawTopic {
     /// The table, as `name` or `schema.name`; a part that holds a dot itself stands in double quotes or backquotes.
     /// `${topic}` stands for the topic, `${1}` for what the first group of the key's regular expression matched, and so
-    /// on. Several topics may go into one table. Default: the topic's name.
+    /// on. `${header:x}` stands for each record's header `x`, `${field:x}` for field `x` of its value (`${field:a.b}` for
+    /// one inside an object): a text, an integer or a boolean, so that one topic fills several tables. Several topics may
+    /// go into one table. Default: the topic's name.
     pub(super) table: Option<String>,
+    /// Tables that the records of one topic may be spread over, by `${header:x}` and `${field:x}`; a record that needs one
+    /// more is bad. At least 1.
+    #[schemars(range(min = 1))]
+    pub(super) max_tables: usize,
     /// The format of the records' values.
     pub(super) value: ValueFormat,
     /// What surrounds the row in a record's value.
@@ -175,7 +182,8 @@ pub(super) struct RawTopic {
     pub(super) mode: Mode,
     /// Which stored row a record is about, with `mode: upsert`: columns that the record's value fills (`[customer, id]`),
     /// `record-key` (the fields of the record's key; a key that is no object fills the table's one key column, or the one
-    /// that `record-key:id` names), or `coordinates` (columns `_topic`, `_partition` and `_offset`: a record that comes
+    /// that `record-key:id` names), `header:x` (the record's header `x`, as text, fills the column of that name, or the one
+    /// that says `from: x`; several as a list), or `coordinates` (columns `_topic`, `_partition` and `_offset`: a record that comes
     /// twice stands once). The table needs a primary key or a unique index of these columns; one that rowfall creates
     /// gets it. Default: the primary key that the table has.
     pub(super) primary_key: OneOrMany,
@@ -212,6 +220,7 @@ impl Default for RawTopic {
     fn default() -> Self {
         Self {
             table: None,
+            max_tables: DEFAULT_MAX_TABLES,
             value: ValueFormat::default(),
             envelope: Envelope::default(),
             key: KeyFormat::default(),

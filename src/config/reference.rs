@@ -216,7 +216,6 @@ fn not_available(page: &mut String) {
         let _ = writeln!(page, "- `{}`: {}", key.replace('*', "<topic>"), words.join(", "));
     }
     page.push_str("- `delivery`: `exactly-once` with ClickHouse\n");
-    page.push_str("- in a table's name: `${header:x}`, `${field:x}`\n");
 }
 
 /// The schema below the properties of a path; `*` stands for the values of a map.

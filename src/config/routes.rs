@@ -1,9 +1,9 @@
 //! The keys under `topics:`: which topics each one means, and the table that each topic goes to.
 
-use regex::{Captures, Regex};
-use rowfall_dialects::contract::TableName;
+use regex::Regex;
 
 use super::settings::Route;
+use super::template::{TableTemplate, by_record, templates};
 
 /// All keys, in the file's order.
 #[derive(Clone, Debug)]
@@ -76,11 +76,11 @@ impl Rule {
             Topics::Named(_) => None,
             Topics::Matching { regex, .. } => regex.captures(topic),
         };
-        let fill_in = |part: &str| fill_in(part, topic, captures.as_ref());
-        let TableName { schema, name } = &self.template.table;
+        let table = TableTemplate::new(&self.template.table, topic, captures.as_ref());
         Route {
             topic: topic.to_owned(),
-            table: TableName { schema: schema.as_deref().map(fill_in), name: fill_in(name) },
+            table: table.text(),
+            by_record: table.varies().then_some(table),
             ..self.template.clone()
         }
     }
@@ -155,6 +155,11 @@ impl Topics {
         };
         for (template, inner) in templates(table) {
             let Some(inner) = inner.filter(|inner| *inner != "topic") else { continue };
+            match by_record(inner) {
+                Some(Ok(_)) => continue,
+                Some(Err(())) => return Err((template, format!("`{template}` names nothing"))),
+                None => {}
+            }
             if !inner.parse().is_ok_and(|group: usize| (1..=groups).contains(&group)) {
                 let has = match (self, groups) {
                     (Self::Named(_), _) => "the key is no regular expression".to_owned(),
@@ -169,43 +174,6 @@ impl Topics {
     }
 }
 
-/// The templates of a table's name, whole and without their braces; without a text inside where it is escaped: `$${`.
-fn templates(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let at = rest.find("${")?;
-        if at > 0 && rest.as_bytes()[at - 1] == b'$' {
-            let escaped = &rest[at - 1..at + 2];
-            rest = &rest[at + 2..];
-            return Some((escaped, None));
-        }
-        let end = at + rest[at..].find('}')?;
-        let template = &rest[at..=end];
-        let inner = &rest[at + 2..end];
-        rest = &rest[end + 1..];
-        Some((template, Some(inner)))
-    })
-}
-
-fn fill_in(text: &str, topic: &str, captures: Option<&Captures<'_>>) -> String {
-    let (mut out, mut at) = (String::new(), 0);
-    for (template, inner) in templates(text) {
-        let start = template.as_ptr().addr() - text.as_ptr().addr();
-        out.push_str(&text[at..start]);
-        at = start + template.len();
-        out.push_str(match inner {
-            None => "${",
-            Some("topic") => topic,
-            // A group that took no part in the match.
-            Some(group) => {
-                let group = group.parse().ok().and_then(|group| captures?.get(group));
-                group.map_or("", |group| group.as_str())
-            }
-        });
-    }
-    out + &text[at..]
-}
-
 /// What Kafka takes as a topic's name.
 fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len())
@@ -216,6 +184,8 @@ fn is_topic(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::template::{Piece, parse_table};
+    use rowfall_dialects::contract::TableName;
 
     fn topics(key: &str) -> Topics {
         Topics::parse(key).unwrap_or_else(|(message, _)| panic!("{key}: {message}"))
@@ -241,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn what_records_say_stays_for_them() {
+        let table = parse_table("${header:tenant}.e_$${x}_${topic}_${field:after.kind}");
+        let table = TableTemplate::new(&table, "t", None);
+        assert!(table.varies());
+        assert_eq!(table.schema, Some(vec![Piece::Header("tenant".to_owned())]));
+        let text = Piece::Text("e_${x}_t_".to_owned());
+        assert_eq!(table.name, [text, Piece::Field(vec!["after".to_owned(), "kind".to_owned()])]);
+        assert_eq!(topics("orders").check_template("${header:x}_${field:a.b}"), Ok(()));
+    }
+
+    #[test]
     fn templates_are_filled_in() {
         let regex = topics("/(a+)-(b)?(.*)/");
         let Topics::Matching { regex: compiled, .. } = &regex else { panic!("a regular expression") };
@@ -255,9 +236,12 @@ mod tests {
             ("ü${1}ü", "üaaü"),
         ] {
             assert_eq!(regex.check_template(text), Ok(()), "{text}");
-            assert_eq!(fill_in(text, "aa-x.y", Some(&captures)), filled_in, "{text}");
+            let table = TableName { schema: None, name: text.to_owned() };
+            let table = TableTemplate::new(&table, "aa-x.y", Some(&captures));
+            assert!(!table.varies(), "{text}");
+            assert_eq!(table.text().name, filled_in, "{text}");
         }
-        for text in ["${0}", "${4}", "x${99999999999999999999}"] {
+        for text in ["${0}", "${4}", "x${99999999999999999999}", "${header:}", "${field:}", "${field:a..b}"] {
             assert!(regex.check_template(text).is_err(), "{text}");
         }
         assert!(topics("orders").check_template("${1}").is_err());

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use rowfall_dialects::contract::{ColumnStorage, Storage, TableName, Target};
 
 use super::routes::Routes;
+use super::template::TableTemplate;
 
 /// What the command line says besides the file.
 #[derive(Clone, Default)]
@@ -118,6 +120,9 @@ pub struct BatchLimits {
     pub age: Duration,
 }
 
+/// [`Route::max_tables`] where the file says nothing.
+pub(super) const DEFAULT_MAX_TABLES: usize = 100;
+
 /// One topic and the table that its records go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -125,8 +130,12 @@ pub struct Route {
     pub topic: String,
     /// The key under `topics:` that it comes by, as it is written; for messages.
     pub key: String,
-    /// The table, with its templates filled in.
+    /// The table, with its templates filled in, but those for which each record has a value of its own.
     pub table: TableName,
+    /// The table where each record says a part of its name.
+    pub by_record: Option<TableTemplate>,
+    /// Tables that the records of one topic may be spread over; at least 1.
+    pub max_tables: usize,
     /// What a record does to the table.
     pub mode: Mode,
     /// Whether to create the table when it is missing.
@@ -155,6 +164,8 @@ impl Route {
             topic: topic.to_owned(),
             key: topic.to_owned(),
             table,
+            by_record: None,
+            max_tables: DEFAULT_MAX_TABLES,
             mode: Mode::Insert,
             create: false,
             evolve: Evolve::None,
@@ -165,6 +176,12 @@ impl Route {
             columns: Vec::new(),
             storage: Storage::default(),
         }
+    }
+
+    /// The same into one of the tables that its records say.
+    #[must_use]
+    pub fn into_table(&self, table: TableName) -> Self {
+        Self { table, by_record: None, ..self.clone() }
     }
 }
 
@@ -194,8 +211,26 @@ pub enum KeySource {
     /// The record's key fills these columns; where there is none, those that it has fields for, or the table's primary
     /// key.
     Record(Vec<String>),
+    /// The record's headers fill these columns.
+    Headers(Vec<HeaderColumn>),
     /// [`COORDINATES`].
     Coordinates,
+}
+
+/// A header and the column that it fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderColumn {
+    /// The header's name.
+    pub header: String,
+    /// The column's.
+    pub column: String,
+}
+
+impl HeaderColumn {
+    /// The header's name as librdkafka wants it.
+    pub(crate) fn c_name(&self) -> CString {
+        CString::new(self.header.as_str()).expect("the configuration refuses NUL")
+    }
 }
 
 /// The columns of a record's place: topic, partition, offset.

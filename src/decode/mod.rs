@@ -14,6 +14,7 @@ mod fields;
 mod json;
 mod nested;
 mod program;
+mod record;
 mod rows;
 mod time;
 
@@ -21,7 +22,9 @@ pub(crate) use fields::Flattening;
 pub use json::Decoder;
 pub(crate) use json::is_too_deep;
 pub use program::{Lacking, Mapped, Part, Program, RefusedColumn};
-pub use rows::{Folding, Keyed, OWN_VERSION, Record, RowDecoder, RowProgram};
+pub use record::{Headers, Record};
+pub(crate) use rows::header_text;
+pub use rows::{Folding, Keyed, OWN_VERSION, RowDecoder, RowProgram};
 pub use time::text_kind;
 
 use std::fmt;

@@ -1,29 +1,13 @@
 //! Records with their keys and places into rows: several programs, each for a part of a row's columns.
 
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 use rowfall_dialects::contract::{Column, Layout, Mark, Op, TableSchema, Values};
 use serde::de::IgnoredAny;
 
-use super::{BadRecord, Decoder, Lacking, Mapped, Part, Program, RefusedColumn};
-use crate::config::{KeyFormat, KeySource, Route};
-
-/// A record as it comes.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'r> {
-    /// Its key, where it has one.
-    pub key: Option<&'r [u8]>,
-    /// Its value; a tombstone has none.
-    pub value: Option<&'r [u8]>,
-    /// The topic.
-    pub topic: &'r str,
-    /// The partition's number.
-    pub partition: i32,
-    /// Its place there.
-    pub offset: i64,
-    /// How often the places of its topic began anew: with offsets they say which of two records of a key is later.
-    pub era: u16,
-}
+use super::{BadRecord, Decoder, Lacking, Mapped, Part, Program, Record, RefusedColumn};
+use crate::config::{HeaderColumn, KeyFormat, KeySource, Route};
 
 /// The version column that rowfall fills itself: era and offset of the record.
 pub const OWN_VERSION: &str = "_version";
@@ -58,6 +42,15 @@ pub struct Folding {
     pub whole: bool,
 }
 
+/// What fills the key's columns.
+#[derive(Debug)]
+struct KeyProgram {
+    program: Arc<Program>,
+    format: KeyFormat,
+    /// The headers that say the key; where there are none, it is the record's key.
+    headers: Vec<CString>,
+}
+
 /// How records become rows of a table; compiled once, shared by all workers.
 ///
 /// The columns of a row stand in this order: what the record's key says, what its value says, its coordinates, its
@@ -66,8 +59,8 @@ pub struct Folding {
 pub struct RowProgram {
     /// The table and which of its columns are filled.
     pub layout: Arc<Layout>,
-    /// What fills the key's columns from the record's key, the first of all.
-    key: Option<(Arc<Program>, KeyFormat)>,
+    /// What fills the key's columns from the record's key or headers, the first of all.
+    key: Option<KeyProgram>,
     /// What fills columns from the record's value.
     value: Arc<Program>,
     /// Columns before those of the value.
@@ -103,7 +96,8 @@ impl RowProgram {
             });
         };
         let by_value = matches!(keyed.source, KeySource::Value(_));
-        let by_record = matches!(keyed.source, KeySource::Record(_));
+        // By its key or its headers: not by its value.
+        let by_record = matches!(keyed.source, KeySource::Record(_) | KeySource::Headers(_));
         let own_version = keyed.version.filter(|_| keyed.own_version);
         let mut elsewhere: Vec<_> = keyed.deleted.into_iter().chain(own_version).collect();
         if !by_value {
@@ -127,7 +121,12 @@ impl RowProgram {
                 lacking: Lacking::Refuse,
                 ..Part::default()
             };
-            Some((Arc::new(Program::compile_part(table, route, &part)?), keyed.format))
+            let program = Arc::new(Program::compile_part(table, route, &part)?);
+            let headers = match &keyed.source {
+                KeySource::Headers(headers) => headers.iter().map(HeaderColumn::c_name).collect(),
+                _ => Vec::new(),
+            };
+            Some(KeyProgram { program, format: keyed.format, headers })
         } else {
             None
         };
@@ -167,7 +166,8 @@ impl RowProgram {
         let mut from = |what: &str, at: usize, count: usize, remark| {
             rows.extend((at..at + count).map(|at| Mapped { field: what.to_owned(), column: Some(at), remark }));
         };
-        from("record's key", 0, self.value_at, "part of the key");
+        let by_headers = self.key.as_ref().is_some_and(|key| !key.headers.is_empty());
+        from(if by_headers { "record's header" } else { "record's key" }, 0, self.value_at, "part of the key");
         if self.coordinates {
             from("record's place", self.behind_value(), 3, "part of the key");
         }
@@ -204,7 +204,7 @@ impl RowDecoder {
     /// A decoder for this program.
     #[must_use]
     pub fn new(program: Arc<RowProgram>) -> Self {
-        let key = program.key.as_ref().map(|(key, format)| KeyDecoder::new(key, *format));
+        let key = program.key.as_ref().map(KeyDecoder::new);
         let value = Decoder::new(Arc::clone(&program.value));
         Self { program, key, value }
     }
@@ -244,7 +244,7 @@ impl RowDecoder {
             None if !program.deletes => return Err(tombstone(program)),
             None => {
                 let key = key.as_mut().expect("compiled where tombstones delete");
-                let behind_key = key.decode(record.key, columns, row)?;
+                let behind_key = key.decode(record, columns, row)?;
                 for column in &mut columns[behind_key..behind_value] {
                     column.push_mark(Mark::Absent);
                 }
@@ -253,7 +253,7 @@ impl RowDecoder {
             Some(payload) => {
                 value.decode(payload, &mut columns[value_at..behind_value], row)?;
                 if let Some(key) = key.as_mut().filter(|_| value_at > 0) {
-                    key.decode(record.key, columns, row)?;
+                    key.decode(record, columns, row)?;
                 }
                 Op::Upsert
             }
@@ -279,64 +279,109 @@ impl RowDecoder {
     }
 }
 
-/// Runs the program of a record's key.
+/// Runs the program of a record's key, or of the headers that stand for it.
 #[derive(Debug)]
 struct KeyDecoder {
     decoder: Decoder,
     format: KeyFormat,
+    /// Each header with what stands before its value in the object that is made of them: `{"tenant":`, `,"id":`.
+    headers: Vec<(CString, Box<[u8]>)>,
     /// What stands before a key that is no object, to make it one: `{"id":`.
     opening: Box<[u8]>,
-    wrapped: Vec<u8>,
+    made: Vec<u8>,
 }
 
 impl KeyDecoder {
-    fn new(program: &Arc<Program>, format: KeyFormat) -> Self {
-        let opening = format!("{{{}:", serde_json::Value::from(program.first_field())).into_bytes().into();
-        Self { decoder: Decoder::new(Arc::clone(program)), format, opening, wrapped: Vec::new() }
+    fn new(KeyProgram { program, format, headers }: &KeyProgram) -> Self {
+        let before =
+            |start: &str, field: &str| format!("{start}{}:", serde_json::Value::from(field)).into_bytes().into();
+        let headers = headers.iter().enumerate().map(|(index, name)| {
+            let start = if index == 0 { "{" } else { "," };
+            (name.clone(), before(start, &name.to_string_lossy()))
+        });
+        let decoder = Decoder::new(Arc::clone(program));
+        let opening = before("{", program.first_field());
+        Self { decoder, format: *format, headers: headers.collect(), opening, made: Vec::new() }
     }
 
     /// Fills the key's columns, the first; answers how many they are.
-    fn decode(&mut self, key: Option<&[u8]>, columns: &mut [Column], row: usize) -> Result<usize, BadRecord> {
-        let Self { decoder, format, opening, wrapped } = self;
+    fn decode(&mut self, record: &Record<'_>, columns: &mut [Column], row: usize) -> Result<usize, BadRecord> {
+        let Self { decoder, format, headers, opening, made } = self;
         let columns = &mut columns[..decoder.program().layout.targets.len()];
-        let bad = |reason: &str, hint: &str| BadRecord {
-            field: None,
-            column: None,
-            reason: reason.to_owned(),
-            hint: hint.to_owned(),
-            cure: None,
-        };
-        let key = key.ok_or_else(|| bad("the record has no key", "mend the producer, or say another `primary_key`"))?;
-        let is_object = *format == KeyFormat::Json && key.trim_ascii_start().first() == Some(&b'{');
-        if !is_object && columns.len() > 1 {
-            let reason = format!("the record's key is one value, and the table's key has {} columns", columns.len());
-            return Err(bad(&reason, "mend the producer: the key must be a JSON object with a field per column"));
-        }
-        let key = if is_object {
-            key
-        } else {
-            let text =
-                std::str::from_utf8(key).map_err(|_| bad("the record's key is not UTF-8", "mend the producer"))?;
-            wrapped.clear();
-            wrapped.extend_from_slice(opening);
-            match format {
-                // Otherwise more than one value could hide in the object that is made of it.
-                KeyFormat::Json if serde_json::from_str::<IgnoredAny>(text).is_err() => {
-                    let hint = "set `key: string` for the topic if its keys are plain text";
-                    return Err(bad("the record's key is not JSON", hint));
-                }
-                KeyFormat::Json => wrapped.extend_from_slice(key),
-                KeyFormat::String => serde_json::to_writer(&mut *wrapped, text).expect("a Vec takes it"),
-            }
-            wrapped.push(b'}');
-            wrapped.as_slice()
+        made.clear();
+        let (key, whose) = match headers.is_empty() {
+            true => (key_object(record.key, *format, columns.len(), opening, made)?, "the record's key"),
+            false => (header_object(record, headers, made)?, "the record's headers"),
         };
         decoder.decode(key, columns, row).map_err(|bad| BadRecord {
-            reason: format!("the record's key: {}", bad.reason),
+            reason: format!("{whose}: {}", bad.reason),
             cure: None,
             ..bad
         })?;
         Ok(columns.len())
+    }
+}
+
+fn bad(reason: impl Into<String>, hint: &str) -> BadRecord {
+    BadRecord { field: None, column: None, reason: reason.into(), hint: hint.to_owned(), cure: None }
+}
+
+/// A record's key as a JSON object: itself, or one that is made with what stands before its only value.
+fn key_object<'k>(
+    key: Option<&'k [u8]>,
+    format: KeyFormat,
+    columns: usize,
+    opening: &[u8],
+    made: &'k mut Vec<u8>,
+) -> Result<&'k [u8], BadRecord> {
+    let key = key.ok_or_else(|| bad("the record has no key", "mend the producer, or say another `primary_key`"))?;
+    if format == KeyFormat::Json && key.trim_ascii_start().first() == Some(&b'{') {
+        return Ok(key);
+    }
+    if columns > 1 {
+        let reason = format!("the record's key is one value, and the table's key has {columns} columns");
+        return Err(bad(reason, "mend the producer: the key must be a JSON object with a field per column"));
+    }
+    let text = std::str::from_utf8(key).map_err(|_| bad("the record's key is not UTF-8", "mend the producer"))?;
+    made.extend_from_slice(opening);
+    match format {
+        // Otherwise more than one value could hide in the object that is made of it.
+        KeyFormat::Json if serde_json::from_str::<IgnoredAny>(text).is_err() => {
+            let hint = "set `key: string` for the topic if its keys are plain text";
+            return Err(bad("the record's key is not JSON", hint));
+        }
+        KeyFormat::Json => made.extend_from_slice(key),
+        KeyFormat::String => serde_json::to_writer(&mut *made, text).expect("a Vec takes it"),
+    }
+    made.push(b'}');
+    Ok(made)
+}
+
+/// A JSON object of the record's headers.
+fn header_object<'k>(
+    record: &Record<'_>,
+    headers: &[(CString, Box<[u8]>)],
+    made: &'k mut Vec<u8>,
+) -> Result<&'k [u8], BadRecord> {
+    for (name, before) in headers {
+        let text = header_text(record, name)?;
+        made.extend_from_slice(before);
+        serde_json::to_writer(&mut *made, text).expect("a Vec takes it");
+    }
+    made.push(b'}');
+    Ok(made)
+}
+
+/// The text of the record's last header of this name.
+pub(crate) fn header_text<'r>(record: &Record<'r>, name: &CStr) -> Result<&'r str, BadRecord> {
+    let header = || format!("header `{}`", name.to_string_lossy());
+    let refuse = |what: String| bad(what, "mend the producer, or change the route, which needs the header");
+    match record.headers.last(name) {
+        None => Err(refuse(format!("the record has no {}", header()))),
+        Some(None) => Err(refuse(format!("the record's {} has no value", header()))),
+        Some(Some(value)) => {
+            std::str::from_utf8(value).map_err(|_| refuse(format!("the record's {} is not UTF-8", header())))
+        }
     }
 }
 
@@ -346,20 +391,14 @@ fn tombstone(program: &RowProgram) -> BadRecord {
         Some(_) => "the record has no value: a tombstone says delete, and the route does not say `deletes: true`",
         None => "the record has no value: a tombstone says delete, and `mode: insert` cannot",
     };
-    BadRecord {
-        field: None,
-        column: None,
-        reason: reason.to_owned(),
-        hint: "set `mode: upsert` and `deletes: true`, or keep tombstones out of the topic (cleanup.policy=delete)"
-            .to_owned(),
-        cure: None,
-    }
+    bad(reason, "set `mode: upsert` and `deletes: true`, or keep tombstones out of the topic (cleanup.policy=delete)")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Absent, Mode};
+    use crate::decode::Headers;
     use crate::reconcile;
     use rowfall_dialects::contract::{ColumnDefault, LogicalType, TableColumn, TableName, Upserts};
 
@@ -384,8 +423,12 @@ mod tests {
 
     /// The row as its columns hold it, or why there is none.
     fn row(decoder: &mut RowDecoder, key: Option<&str>, value: Option<&str>) -> String {
+        row_with(decoder, key, value, &())
+    }
+
+    fn row_with(decoder: &mut RowDecoder, key: Option<&str>, value: Option<&str>, headers: &dyn Headers) -> String {
         let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
-        let record = Record { key, value, topic: "orders", partition: 3, offset: 7, era: 2 };
+        let record = Record { key, value, headers, topic: "orders", partition: 3, offset: 7, era: 2 };
         let mut columns = decoder.program().layout.empty_columns();
         match decoder.decode(&record, &mut columns, 0) {
             Ok(op) => {
@@ -422,6 +465,29 @@ mod tests {
         assert_eq!(row(&mut two, None, Some(r#"{"id":1,"region":"eu","note":"a"}"#)), "Upsert eu | 1 | a");
         assert_eq!(row(&mut two, Some(r#"{"id":1,"region":"eu","more":1}"#), None), "Delete eu | 1 | Absent");
         insta::assert_snapshot!(row(&mut two, Some("1"), None), @"the record's key is one value, and the table's key has 2 columns");
+    }
+
+    #[test]
+    fn headers_are_a_key_as_texts() {
+        let fills = |column: &str| HeaderColumn { header: column.to_owned(), column: column.to_owned() };
+        let source = KeySource::Headers(vec![fills("id"), fills("region")]);
+        let columns = ["note string", "id int64", "region string"];
+        let mut decoder = decoder(&columns, &["region", "id"], source, KeyFormat::Json);
+        let headers = |region: Option<&str>, id: &str| {
+            let value = |text: &str| Some(text.as_bytes().to_vec());
+            vec![("region".to_owned(), region.and_then(value)), ("id".to_owned(), value(id))]
+        };
+        let eu = || headers(Some("eu \"☃"), "42");
+        let note = Some(r#"{"note":"a","id":9}"#);
+        assert_eq!(row_with(&mut decoder, Some("7"), note, &eu()), "Upsert eu \"☃ | 42 | a");
+        assert_eq!(row_with(&mut decoder, None, None, &eu()), "Delete eu \"☃ | 42 | Absent");
+        let refused = [headers(None, "42"), headers(Some("eu"), "4x"), Vec::new()];
+        let refused = refused.map(|headers| row_with(&mut decoder, None, note, &headers)).join("\n");
+        insta::assert_snapshot!(refused, @"
+        the record's header `region` has no value
+        column `id` int64: the record's headers: takes int64, the text is not a number
+        the record has no header `id`
+        ");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use super::Report;
+use super::destination::{Destination, Destinations, Fill};
 use crate::batch::{OpenUnit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
@@ -13,6 +14,7 @@ use crate::decode::{BadRecord, Record, RowDecoder};
 use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
+use crate::routing::{Router, Way};
 use crate::source::position::{Offset, Owned, Span};
 use crate::source::queue::Message;
 use crate::source::worker;
@@ -35,57 +37,118 @@ pub(super) struct Intake {
 /// One topic of one worker.
 pub(super) struct TopicIntake {
     topic: Arc<str>,
-    decoder: RowDecoder,
+    /// Where its records go.
+    tables: Tables,
+    /// What fills each table, by its number.
+    fills: Vec<TableIntake>,
     units: Units,
     open: Option<OpenUnit>,
     pace: Arc<Pace>,
     lane: Lane,
     /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
     era: Arc<AtomicU16>,
+}
+
+/// One table of one worker.
+struct TableIntake {
+    decoder: RowDecoder,
     /// What alters the table, where the route allows it.
     evolver: Option<Arc<Evolver>>,
+}
+
+/// Where the records of a topic go.
+enum Tables {
+    /// All to one table.
+    One,
+    /// Each to the one that it says.
+    Many(Router, Arc<Destinations>),
 }
 
 impl TopicIntake {
     pub(super) fn new(
         topic: &str,
-        decoder: RowDecoder,
+        destination: &Destination,
         budget: &Arc<Budget>,
         pace: Arc<Pace>,
         lane: Lane,
         era: Arc<AtomicU16>,
-        evolver: Option<Arc<Evolver>>,
     ) -> Self {
-        let units = Units::new(Arc::clone(&decoder.program().layout), Arc::clone(budget));
-        Self { topic: topic.into(), decoder, units, open: None, pace, lane, era, evolver }
+        let (tables, fills) = match destination {
+            Destination::One(fill) => (Tables::One, vec![TableIntake::new(fill)]),
+            Destination::Many(tables) => (Tables::Many(tables.router(), Arc::clone(tables)), Vec::new()),
+        };
+        let units = Units::new(Arc::clone(budget));
+        Self { topic: topic.into(), tables, fills, units, open: None, pace, lane, era }
+    }
+
+    /// Takes a record into its table's rows.
+    #[inline]
+    fn take(&mut self, owned: &Arc<Owned>, record: &Record<'_>, reports: &Sender<Report>) -> Result<(), Problem> {
+        let table = match &mut self.tables {
+            Tables::One => 0,
+            Tables::Many(router, destinations) => match router.way(record) {
+                Ok(Way::Known(table)) => table,
+                Ok(Way::New(name)) => {
+                    self.fills.push(TableIntake::new(&destinations.get(&name, record)?));
+                    router.learn(self.fills.len() - 1);
+                    if let Some(open) = &mut self.open {
+                        open.fit(self.fills.iter().map(|fill| fill.decoder.program()));
+                    }
+                    self.fills.len() - 1
+                }
+                Err(bad) => {
+                    let table = destinations.template();
+                    return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+                }
+            },
+        };
+        loop {
+            let open = self.open.get_or_insert_with(|| {
+                let mut open = self.units.open();
+                open.fit(self.fills.iter().map(|fill| fill.decoder.program()));
+                open
+            });
+            let decoder = &mut self.fills[table].decoder;
+            let Err(bad) = open.push(table, decoder, owned, record) else { return Ok(()) };
+            if !self.evolved(table, &bad, record.value, reports)? {
+                let table = &self.fills[table].decoder.program().layout.table.name;
+                return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+            }
+        }
     }
 
     /// Whether the table is another now, so that the record is to be tried again.
     #[cold]
     fn evolved(
         &mut self,
+        table: usize,
         bad: &BadRecord,
         value: Option<&[u8]>,
-        budget: &Arc<Budget>,
         reports: &Sender<Report>,
     ) -> Result<bool, Problem> {
-        let (Some(evolver), Some(value), Some(_)) = (&self.evolver, value, &bad.cure) else { return Ok(false) };
-        let Some(program) = evolver.evolve(self.decoder.program(), bad, value)? else { return Ok(false) };
+        let TableIntake { decoder, evolver } = &self.fills[table];
+        let (Some(evolver), Some(value), Some(_)) = (evolver, value, &bad.cure) else { return Ok(false) };
+        let Some(program) = evolver.evolve(decoder.program(), bad, value)? else { return Ok(false) };
         // What was read before is written as the table was then: the columns that it fills are still there.
         self.close(reports, false);
-        self.units = Units::new(Arc::clone(&program.layout), Arc::clone(budget));
-        self.decoder = RowDecoder::new(program);
+        self.fills[table].decoder = RowDecoder::new(program);
         Ok(true)
     }
 
     /// `aged`: its age alone closes it.
     fn close(&mut self, reports: &Sender<Report>, aged: bool) {
         if let Some(open) = self.open.take() {
-            let unit = open.close(aged, self.decoder.program().folding);
+            let unit = open.close(aged);
             // Before the lane can tell that it is written. The coordinator outlives the workers.
             let _ = reports.send(Report::Closed(unit.spans.clone()));
             self.lane.send(unit);
         }
+    }
+}
+
+impl TableIntake {
+    fn new(Fill { program, evolver }: &Fill) -> Self {
+        Self { decoder: RowDecoder::new(Arc::clone(program)), evolver: evolver.clone() }
     }
 }
 
@@ -122,19 +185,13 @@ impl worker::Intake for Intake {
         let record = Record {
             key: message.key(),
             value,
+            headers: &message,
             topic: &owned.partition.topic,
             partition: owned.partition.partition,
             offset: message.offset().0,
             era: topic.era.load(Ordering::Relaxed),
         };
-        loop {
-            let open = topic.open.get_or_insert_with(|| topic.units.open());
-            let Err(bad) = open.push(&mut topic.decoder, owned, &record) else { break };
-            if !topic.evolved(&bad, value, &self.budget, &self.reports)? {
-                let table = &topic.decoder.program().layout.table.name;
-                return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
-            }
-        }
+        topic.take(owned, &record, &self.reports)?;
         let open = topic.open.as_ref().expect("just filled");
         if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {
             topic.close(&self.reports, false);

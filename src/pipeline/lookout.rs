@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::Connection;
 
-use super::{Preparation, Prepared, Unready, look_at, settle};
+use super::{Preparation, Prepared, Unready, prepare_one};
 use crate::config::Settings;
 use crate::outage::Outage;
 use crate::problem::Problem;
@@ -199,11 +199,7 @@ impl Watch {
     /// The topic, if it could be made ready; otherwise it is told why, once.
     fn make_ready(&mut self, topic: TopicInfo) -> Option<Prepared> {
         let (name, known) = (topic.name.clone(), Known::of(&topic));
-        let ready = self.runtime.block_on(async {
-            let found = look_at(&self.settings, &self.connection, topic).await;
-            settle(&self.connection, found).await
-        });
-        let unready = match ready {
+        let unready = match self.runtime.block_on(prepare_one(&self.settings, &self.connection, topic)) {
             Ok(prepared) => {
                 self.said.remove(&name);
                 self.known.insert(name, known);

@@ -20,6 +20,7 @@
 //! come and go.
 
 mod coordinator;
+mod destination;
 mod intake;
 mod lookout;
 
@@ -33,7 +34,7 @@ use rowfall_dialects::contract::{Advice, Connection, Error, Intent, Resumed, Ses
 
 use crate::budget::Budget;
 use crate::config::{Delivery, Mode, Route, Rule, Settings};
-use crate::decode::{RowDecoder, RowProgram};
+use crate::decode::RowProgram;
 use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
@@ -44,6 +45,7 @@ use crate::source::topics::{self, Sample, SampleRecord, TopicInfo};
 use crate::source::worker::Worker;
 use crate::write::{self, Lane};
 use coordinator::Coordinator;
+pub use destination::{Destination, Destinations, Fill};
 use intake::{Intake, TopicIntake};
 use lookout::Lookout;
 
@@ -95,16 +97,14 @@ pub struct Summary {
     pub unwritten: bool,
 }
 
-/// A topic with its table, ready to be filled.
+/// A topic with its tables, ready to be filled.
 pub struct Prepared {
     /// The topic as the brokers know it.
     pub topic: TopicInfo,
     /// Whether it is not read for now.
     pub paused: bool,
-    /// What fills the table.
-    pub program: Arc<RowProgram>,
-    /// What alters the table, where the route allows it.
-    pub evolver: Option<Arc<Evolver>>,
+    /// Where its records go.
+    pub destination: Destination,
 }
 
 /// What was prepared before the first row.
@@ -135,6 +135,8 @@ pub struct Found {
     pub paused: bool,
     /// Its table.
     pub table: Result<Table, Unready>,
+    /// The first records that go to it, where they were read already.
+    records: Option<Vec<SampleRecord>>,
 }
 
 /// The runtime that databases are written from.
@@ -219,21 +221,39 @@ async fn told(stop: &AtomicBool) {
     }
 }
 
-/// Looks at the topics that the routes take and their tables, changes nothing.
+/// Looks at the topics that the routes take and their tables, changes nothing. A topic whose records say their tables
+/// is found once for each table that its first records say.
 ///
 /// # Errors
 /// For the first topic, called by its name, that cannot work.
 pub async fn look(settings: &Settings, connection: &Connection) -> Result<Vec<Found>, Problem> {
-    let topics = tokio::task::block_in_place(|| topics::find(&settings.kafka, &settings.routes))?;
     let mut found = Vec::new();
-    for topic in topics {
-        let topic = look_at(settings, connection, topic).await;
-        match topic.table {
-            Err(Unready::Problem(problem)) if !comes_by_pattern(settings, &topic.topic) => return Err(problem),
-            _ => found.push(topic),
-        }
+    for topic in find(settings)? {
+        let one = match Destinations::of(settings, connection, &topic) {
+            None => look_at(settings, connection, topic).await,
+            Some(many) => {
+                found.extend(many.look().await);
+                continue;
+            }
+        };
+        found.push(one);
     }
-    Ok(found)
+    named(settings, found)
+}
+
+fn find(settings: &Settings) -> Result<Vec<TopicInfo>, Problem> {
+    tokio::task::block_in_place(|| topics::find(&settings.kafka, &settings.routes))
+}
+
+/// The same, unless one that is called by its name cannot work.
+fn named(settings: &Settings, found: Vec<Found>) -> Result<Vec<Found>, Problem> {
+    found
+        .into_iter()
+        .map(|found| match found.table {
+            Err(Unready::Problem(problem)) if !comes_by_pattern(settings, &found.topic) => Err(problem),
+            _ => Ok(found),
+        })
+        .collect()
 }
 
 fn comes_by_pattern(settings: &Settings, topic: &TopicInfo) -> bool {
@@ -244,9 +264,9 @@ fn comes_by_pattern(settings: &Settings, topic: &TopicInfo) -> bool {
 async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo) -> Found {
     let rule = settings.routes.rule(&topic.name).expect("a route takes it");
     let route = settings.routes.of(&topic.name).expect("a route takes it");
-    let mut is_empty = false;
+    let (mut records, mut is_empty) = (None, false);
     let sampled = || {
-        let sample = Sample::of(&first_records(settings, &topic)?);
+        let sample = Sample::of(&*records.insert(first_records(settings, &topic)?));
         is_empty = sample.values.is_empty();
         Ok(sample)
     };
@@ -255,24 +275,40 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
         true => Unready::Empty,
         false => Unready::Problem(problem),
     });
-    Found { paused: rule.paused, route, topic, table }
+    Found { paused: rule.paused, route, topic, table, records }
 }
 
 /// The first records of a topic.
-///
-/// # Errors
-/// When they cannot be read.
-pub fn first_records(settings: &Settings, topic: &TopicInfo) -> Result<Vec<SampleRecord>, Problem> {
+fn first_records(settings: &Settings, topic: &TopicInfo) -> Result<Vec<SampleRecord>, Problem> {
     tokio::task::block_in_place(|| topics::first(&settings.kafka, topic, SAMPLE))
 }
 
-/// Everything before the first row: creates what is missing, compiles what fills it.
+impl Found {
+    /// The topic's first records, of those that go to this table.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn take_records(&mut self, settings: &Settings) -> Result<Vec<SampleRecord>, Problem> {
+        self.records.take().map_or_else(|| first_records(settings, &self.topic), Ok)
+    }
+}
+
+/// Everything before the first row: creates what is missing, compiles what fills it. Tables that the records say are
+/// made ready when the first record goes to them.
 ///
 /// # Errors
 /// For the first topic, called by its name, that cannot work; and when none can that a pattern takes.
 pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Preparation, Problem> {
     delivery(settings, connection)?;
-    let mut found = look(settings, connection).await?;
+    let mut preparation = Preparation { topics: Vec::new(), unready: Vec::new() };
+    let mut found = Vec::new();
+    for topic in find(settings)? {
+        match Destinations::of(settings, connection, &topic) {
+            Some(many) => preparation.topics.push(many.prepared()),
+            None => found.push(look_at(settings, connection, topic).await),
+        }
+    }
+    let mut found = named(settings, found)?;
     // Whatever can be refused is refused before anything is created.
     for Found { route, topic, table, .. } in &mut found {
         let refused = match table {
@@ -287,10 +323,9 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
             *table = Err(Unready::Problem(problem));
         }
     }
-    let mut preparation = Preparation { topics: Vec::new(), unready: Vec::new() };
     for found in found {
         let (name, by_pattern) = (found.topic.name.clone(), comes_by_pattern(settings, &found.topic));
-        match settle(connection, found).await {
+        match settle_found(connection, found).await {
             Ok(prepared) => preparation.topics.push(prepared),
             Err(Unready::Problem(problem)) if !by_pattern => return Err(problem),
             Err(unready) => preparation.unready.push((name, unready)),
@@ -305,13 +340,27 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     Ok(preparation)
 }
 
+/// Makes a topic ready that has appeared.
+async fn prepare_one(settings: &Settings, connection: &Connection, topic: TopicInfo) -> Result<Prepared, Unready> {
+    match Destinations::of(settings, connection, &topic) {
+        Some(many) => Ok(many.prepared()),
+        None => settle_found(connection, look_at(settings, connection, topic).await).await,
+    }
+}
+
 /// Makes one topic ready that was looked at.
-async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unready> {
-    let Found { route, topic, paused, table } = found;
-    let schema = reconcile::settle(connection, &route, table?).await.map_err(Unready::Problem)?;
-    let program = ready(connection, &route, &schema).await.map_err(Unready::Problem)?;
-    let evolver = Evolver::new(connection, &route, &tokio::runtime::Handle::current()).map(Arc::new);
-    Ok(Prepared { topic, paused, program, evolver })
+async fn settle_found(connection: &Connection, found: Found) -> Result<Prepared, Unready> {
+    let Found { route, topic, paused, table, .. } = found;
+    let fill = settle(connection, &route, table?).await.map_err(Unready::Problem)?;
+    Ok(Prepared { topic, paused, destination: Destination::One(fill) })
+}
+
+/// Makes one table ready that was looked at.
+async fn settle(connection: &Connection, route: &Route, table: Table) -> Result<Fill, Problem> {
+    let schema = reconcile::settle(connection, route, table).await?;
+    let program = ready(connection, route, &schema).await?;
+    let evolver = Evolver::new(connection, route, &tokio::runtime::Handle::current()).map(Arc::new);
+    Ok(Fill { program, evolver })
 }
 
 /// The program that fills the table, if nothing keeps this user from running it.
@@ -441,16 +490,20 @@ struct Supply {
 impl Supply {
     /// A worker's part of this topic: decoder, units, lane.
     fn intake(&mut self, prepared: &Prepared) -> TopicIntake {
-        let Prepared { topic, program, evolver, .. } = prepared;
+        let Prepared { topic, destination, .. } = prepared;
         let tell = self.reports.clone();
         let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
-        let pace = self.paces.entry(program.layout.table.name.clone());
-        let pace = Arc::clone(pace.or_insert_with(|| Arc::new(Pace::new(self.age))));
-        let (session, outages) = (Arc::clone(&self.session), Arc::clone(&self.outages));
-        let (table, keeper) = (&program.layout.table, self.keeper.clone());
-        let lane = Lane::open(&self.runtime, session, table, Arc::clone(&pace), outages, keeper, tell);
-        let (decoder, era) = (RowDecoder::new(Arc::clone(program)), Arc::clone(self.era(&topic.name)));
-        TopicIntake::new(&topic.name, decoder, &self.budget, pace, lane, era, evolver.clone())
+        // Units of many tables are written one at a time, and as fast as the slowest table takes them.
+        let (table, at_once) = match destination {
+            Destination::One(fill) => (destination.table(), fill.program.layout.table.parallel),
+            Destination::Many(_) => (destination.table(), 1),
+        };
+        let pace = self.paces.entry(table.clone()).or_insert_with(|| Arc::new(Pace::new(self.age)));
+        let pace = Arc::clone(pace);
+        let (session, outages, keeper) = (Arc::clone(&self.session), Arc::clone(&self.outages), self.keeper.clone());
+        let lane = Lane::open(&self.runtime, session, at_once, Arc::clone(&pace), outages, keeper, tell);
+        let era = Arc::clone(self.era(&topic.name));
+        TopicIntake::new(&topic.name, destination, &self.budget, pace, lane, era)
     }
 
     /// The era that the topic's workers read.

@@ -20,6 +20,7 @@ pub(super) fn keyed(route: &Route, table: &TableSchema) -> Result<Option<Keyed>,
     };
     let wanted: Vec<String> = match source {
         KeySource::Value(names) | KeySource::Record(names) => names.clone(),
+        KeySource::Headers(headers) => headers.iter().map(|header| header.column.clone()).collect(),
         KeySource::Coordinates => COORDINATES.map(str::to_owned).to_vec(),
     };
     for name in &wanted {
@@ -107,7 +108,7 @@ fn refuse_versions(keyed: &Keyed, table: &TableSchema) -> Result<(), Problem> {
                 "make it UInt64, or give the version column the name of a field that the records have",
             ));
         }
-        if matches!(keyed.source, KeySource::Value(_)) {
+        if matches!(keyed.source, KeySource::Value(_) | KeySource::Headers(_)) {
             return Err(Problem::new(
                 format!(
                     "the versions of table {name} would be offsets, which say which of two records is later only where both are in one partition: those of one record key are, those of one value need not be"

@@ -134,6 +134,17 @@ fn key(
             *columns = new;
             Ok(key)
         }
+        KeySource::Headers(headers) => {
+            let mut new = Vec::new();
+            for header in headers.iter().filter(|header| lacks(columns, &header.column)) {
+                // Headers are texts; whoever knows better says it under `columns`.
+                let text = InferredField { name: header.header.clone(), logical: LogicalType::String, is_null: false };
+                new.extend(columns_of(connection, route, vec![text])?);
+            }
+            new.append(columns);
+            *columns = new;
+            Ok(headers.iter().map(|header| header.column.clone()).collect())
+        }
         KeySource::Coordinates => {
             let types = [LogicalType::String, LogicalType::Int32, LogicalType::Int64];
             for (name, logical) in COORDINATES.into_iter().zip(types) {

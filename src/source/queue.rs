@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::position::{Offset, TopicPartition};
+use crate::decode::Headers;
 
 /// A queue to which partitions' queues are forwarded, so that one thread reads them all.
 pub struct MessageQueue<C: ConsumerContext> {
@@ -160,6 +161,26 @@ impl Drop for Messages<'_> {
 #[derive(Clone, Copy)]
 pub struct Message<'m> {
     raw: &'m rd::rd_kafka_message_t,
+}
+
+impl Headers for Message<'_> {
+    fn last(&self, name: &CStr) -> Option<Option<&[u8]>> {
+        let mut headers = std::ptr::null_mut();
+        let (mut value, mut size) = (std::ptr::null(), 0);
+        // SAFETY: the message is valid and ours alone, as librdkafka takes its headers apart at the first call; they and
+        // their values live as long as it does. An error means that there are none, or no such one.
+        unsafe {
+            let found = rd::rd_kafka_message_headers(self.raw, &raw mut headers);
+            if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return None;
+            }
+            let found = rd::rd_kafka_header_get_last(headers, name.as_ptr(), &raw mut value, &raw mut size);
+            if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return None;
+            }
+            Some((!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size)))
+        }
+    }
 }
 
 /// What a [`Message`] says.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::Offset as RdOffset;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::consumer::{Context, REQUEST, client_problem, fatal_problem, list_of, plain_client};
-use super::position::TopicPartition;
+use super::position::{Offset, TopicPartition};
 use super::queue::requests;
 use super::start::TopicId;
 use crate::config::{KafkaSettings, Routes};
@@ -120,7 +120,7 @@ pub(super) fn describe(
 }
 
 /// What some records of a topic hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Sample {
     /// Their keys, of those that have one.
     pub keys: Vec<Vec<u8>>,
@@ -147,22 +147,32 @@ pub struct SampleRecord {
     pub place: (i32, i64),
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl SampleRecord {
     fn new(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Self {
             place: (message.partition(), message.offset()),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect(),
         }
     }
 
     /// The same as a record, of no topic.
     #[must_use]
     pub fn as_record(&self) -> Record<'_> {
-        let (partition, offset) = self.place;
-        Record { key: self.key.as_deref(), value: self.value.as_deref(), topic: "", partition, offset, era: 0 }
+        Record {
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: &self.headers,
+            topic: "",
+            partition: self.place.0,
+            offset: self.place.1,
+            era: 0,
+        }
     }
 }
 
@@ -171,14 +181,33 @@ impl SampleRecord {
 /// # Errors
 /// When a partition cannot be read.
 pub fn first(kafka: &KafkaSettings, topic: &TopicInfo, limit: usize) -> Result<Vec<SampleRecord>, Problem> {
+    read_at(kafka, topic.each_partition().map(|partition| (partition, RdOffset::Beginning)).collect(), limit)
+}
+
+/// The same from this record of a partition on.
+///
+/// # Errors
+/// As [`first`].
+pub fn from(
+    kafka: &KafkaSettings,
+    partition: TopicPartition,
+    offset: Offset,
+    limit: usize,
+) -> Result<Vec<SampleRecord>, Problem> {
+    read_at(kafka, vec![(partition, RdOffset::Offset(offset.0))], limit)
+}
+
+fn read_at(
+    kafka: &KafkaSettings,
+    places: Vec<(TopicPartition, RdOffset)>,
+    limit: usize,
+) -> Result<Vec<SampleRecord>, Problem> {
     let client = plain_client(kafka)?;
-    let partitions: Vec<_> = topic.each_partition().collect();
-    client
-        .assign(&list_of(partitions.iter().map(|p| (p, RdOffset::Beginning))))
-        .map_err(|e| client_problem(&e, &kafka.brokers))?;
+    let list = list_of(places.iter().map(|(partition, offset)| (partition, *offset)));
+    client.assign(&list).map_err(|e| client_problem(&e, &kafka.brokers))?;
     let (mut records, mut values, mut ended) = (Vec::new(), 0, 0);
     let deadline = Instant::now() + REQUEST;
-    while values < limit && ended < partitions.len() && Instant::now() < deadline {
+    while values < limit && ended < places.len() && Instant::now() < deadline {
         match client.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 let record = SampleRecord::new(&message);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rowfall_dialects::contract::{
-    ColumnDefault, Ddl, Intent, Layout, LogicalType, Partition, Progress, TableName, ValueType, Values,
+    ColumnDefault, Ddl, Intent, Layout, LogicalType, Partition, Progress, TableName, TableSchema, ValueType, Values,
 };
 
 use super::*;
@@ -176,7 +176,7 @@ impl Maker {
     fn new(ledger: &Ledger, partitions: i32) -> Self {
         let route = Route::new("t", TableName { schema: None, name: "numbers".into() });
         let program = Arc::new(RowProgram::compile(&table(), &route, None).expect("it fits"));
-        let units = Units::new(Arc::clone(&program.layout), Budget::new(1 << 20));
+        let units = Units::new(Budget::new(1 << 20));
         let owned = |number| {
             let partition = Partition { topic: "t@id".into(), partition: number };
             ledger.places.lock().unwrap().insert(partition.clone(), (1, None));
@@ -190,20 +190,22 @@ impl Maker {
     /// A unit of these records: partition, and number, which is the offset, too.
     fn unit(&mut self, records: &[(usize, i64)]) -> Unit {
         let mut open = self.units.open();
+        open.fit([self.decoder.program()].into_iter());
         for (partition, number) in records {
             let value = format!(r#"{{"n":{number}}}"#);
             let owned = &self.owned[*partition];
             let record = Record {
                 key: None,
                 value: Some(value.as_bytes()),
+                headers: &(),
                 topic: "t",
                 partition: owned.partition.partition,
                 offset: *number,
                 era: 0,
             };
-            open.push(&mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
+            open.push(0, &mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
         }
-        open.close(false, None)
+        open.close(false)
     }
 }
 

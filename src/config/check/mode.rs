@@ -1,9 +1,9 @@
 //! `mode` and what belongs to it.
 
 use super::Checker;
-use crate::config::not_yet;
 use crate::config::raw::{KeyFormat as RawKeyFormat, Mode as RawMode, RawAbsent, RawTopic};
-use crate::config::settings::{Absent, KeyFormat, KeySource, Mode};
+use crate::config::scalars::Ordered;
+use crate::config::settings::{Absent, HeaderColumn, KeyFormat, KeySource, Mode};
 use crate::config::tree::dotted;
 
 impl Checker<'_> {
@@ -11,7 +11,7 @@ impl Checker<'_> {
     pub(super) fn mode(
         &mut self,
         topic: &str,
-        &RawTopic { ref primary_key, mode, key, deletes, absent, .. }: &RawTopic,
+        &RawTopic { ref primary_key, columns: Ordered(ref settings), mode, key, deletes, absent, .. }: &RawTopic,
     ) -> Mode {
         let primary_key = &primary_key.0;
         let path = ["topics", topic, "primary_key"];
@@ -29,6 +29,7 @@ impl Checker<'_> {
             }
             return Mode::Insert;
         }
+        let headers: Vec<_> = primary_key.iter().filter_map(|text| text.strip_prefix("header:")).collect();
         let of_record: Vec<_> = primary_key.iter().filter_map(|text| text.strip_prefix("record-key")).collect();
         let source = match primary_key.as_slice() {
             [word] if word == "coordinates" => KeySource::Coordinates,
@@ -37,12 +38,23 @@ impl Checker<'_> {
                 let names = of_record.iter().filter_map(|rest| rest.strip_prefix(':')).map(str::to_owned);
                 KeySource::Record(names.collect())
             }
+            columns if !headers.is_empty() && headers.len() == columns.len() => {
+                // The column that says `from: x`, else the one of the header's name.
+                let column = |header: &str| {
+                    let from = settings.iter().find(|(_, column)| column.from.as_deref() == Some(header));
+                    from.map_or(header, |(name, _)| name).to_owned()
+                };
+                let fills = |header: &&str| HeaderColumn { header: (*header).to_owned(), column: column(header) };
+                KeySource::Headers(headers.iter().map(fills).collect())
+            }
             columns => KeySource::Value(columns.to_vec()),
         };
-        if let Some(header) = primary_key.iter().find(|text| text.starts_with("header:")) {
-            self.problems.push(not_yet::problem(&format!("primary_key: {header}")).at(self.tree.place(&path)));
-        }
-        let (KeySource::Value(names) | KeySource::Record(names)) = &source else {
+        let names: Vec<_> = match &source {
+            KeySource::Value(names) | KeySource::Record(names) => names.iter().collect(),
+            KeySource::Headers(headers) => headers.iter().map(|header| &header.column).collect(),
+            KeySource::Coordinates => Vec::new(),
+        };
+        if source == KeySource::Coordinates {
             if deletes {
                 let path = ["topics", topic, "deletes"];
                 let help = "each record has coordinates of its own, so that none deletes another's row";
@@ -55,10 +67,15 @@ impl Checker<'_> {
             return Mode::Upsert { key: source, format: KeyFormat::Json, deletes: false, absent: absent.into() };
         };
         let twice = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
-        let whole = matches!(source, KeySource::Value(_)) || names.is_empty() || names.len() == primary_key.len();
-        if names.iter().any(|name| name.trim().is_empty()) || twice.is_some() || !whole {
-            let help =
-                "write columns, each once: `[customer, id]`; or `record-key`, or `record-key:id`; or `coordinates`";
+        let whole = match &source {
+            KeySource::Value(_) => headers.is_empty(),
+            KeySource::Record(names) => names.is_empty() || names.len() == primary_key.len(),
+            KeySource::Headers(_) | KeySource::Coordinates => true,
+        };
+        let empty = names.iter().any(|name| name.trim().is_empty()) || headers.iter().any(|name| name.contains('\0'));
+        if empty || twice.is_some() || !whole {
+            let help = "write columns, each once: `[customer, id]`; or `record-key`, or `record-key:id`; or `header:id`; or \
+                 `coordinates`";
             self.refuse(&path, format!("`{}` names no key", dotted(&path)), help);
         }
         Mode::Upsert { key: source, format: key.into(), deletes, absent: absent.into() }

@@ -450,10 +450,10 @@ fn wrong_flags() {
       ·                 ──┬──
       ·                   ╰── no such key
       ╰────
-     help: the keys in `topics.my` are `table`, `value`, `envelope`, `key`, `mode`, `primary_key`,
-           `deletes`, `absent`, `create`, `paused`, `evolve`, `unknown_fields`, `null`, `nested`,
-           `flatten`, `columns` and `clickhouse`; a topic whose name holds a dot stands in quotes:
-           --set 'topics."my.topic".table=t'
+     help: the keys in `topics.my` are `table`, `max_tables`, `value`, `envelope`, `key`, `mode`,
+           `primary_key`, `deletes`, `absent`, `create`, `paused`, `evolve`, `unknown_fields`,
+           `null`, `nested`, `flatten`, `columns` and `clickhouse`; a topic whose name holds a dot
+           stands in quotes: --set 'topics."my.topic".table=t'
     "#);
     insta::assert_snapshot!(with_flags(REST, &Overrides { to: Some("oracle://u:hunter2@h/d".to_owned()), ..Overrides::default() }), @r#"
      × `target.url` names no database that rowfall knows

@@ -210,17 +210,6 @@ fn what_is_not_available_yet() {
       ╰────
      help: with ClickHouse records arrive at least once: leave `delivery` out
     "#);
-    insta::assert_snapshot!(refused_with_rest("topics:\n  orders:\n    table: o_${header:x}\n"), @"
-     × `${header:x}` is not available yet in this version
-      ╭─[rowfall.yaml:3:14]
-    2 │   orders:
-    3 │     table: o_${header:x}
-      ·              ─────┬─────
-      ·                   ╰── not available yet
-    4 │ name: shop
-      ╰────
-     help: `${topic}` and `${1}` can be used in a table's name
-    ");
 }
 
 /// Every name in the table is refused, and as something to come.
@@ -367,7 +356,8 @@ fn keys_of_topics() {
        ·                ╰── here
      4 │   returns: { table: 'r_${1}' }
        ╰────
-      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression
+      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression,
+            `${header:x}` and `${field:x}` are a record's
 
     Error:
       × `${1}` stands for nothing: the key is no regular expression
@@ -378,7 +368,62 @@ fn keys_of_topics() {
        ·                          ╰── here
      5 │ name: shop
        ╰────
-      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression
+      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression,
+            `${header:x}` and `${field:x}` are a record's
+    ");
+}
+
+#[test]
+fn what_records_say() {
+    let topics = "topics:\n  a: { table: 'x_${field:a..b}', max_tables: 0 }\n  b: { mode: upsert, primary_key: ['header:x', id] }\n  c: { mode: upsert, primary_key: 'header:' }\n";
+    insta::assert_snapshot!(refused_with_rest(topics), @"
+      × the configuration has 4 problems
+
+    Error:
+      × `${field:a..b}` names nothing
+       ╭─[rowfall.yaml:2:18]
+     1 │ topics:
+     2 │   a: { table: 'x_${field:a..b}', max_tables: 0 }
+       ·                  ──────┬──────
+       ·                        ╰── here
+     3 │   b: { mode: upsert, primary_key: ['header:x', id] }
+       ╰────
+      help: `${topic}` is the topic's name, `${1}` the first group of the key's regular expression,
+            `${header:x}` and `${field:x}` are a record's
+
+    Error:
+      × `topics.a.max_tables` must be at least 1
+       ╭─[rowfall.yaml:2:46]
+     1 │ topics:
+     2 │   a: { table: 'x_${field:a..b}', max_tables: 0 }
+       ·                                              ┬
+       ·                                              ╰── here
+     3 │   b: { mode: upsert, primary_key: ['header:x', id] }
+       ╰────
+
+    Error:
+      × `topics.b.primary_key` names no key
+       ╭─[rowfall.yaml:3:35]
+     2 │   a: { table: 'x_${field:a..b}', max_tables: 0 }
+     3 │   b: { mode: upsert, primary_key: ['header:x', id] }
+       ·                                   ┬
+       ·                                   ╰── here
+     4 │   c: { mode: upsert, primary_key: 'header:' }
+       ╰────
+      help: write columns, each once: `[customer, id]`; or `record-key`, or `record-key:id`; or
+            `header:id`; or `coordinates`
+
+    Error:
+      × `topics.c.primary_key` names no key
+       ╭─[rowfall.yaml:4:35]
+     3 │   b: { mode: upsert, primary_key: ['header:x', id] }
+     4 │   c: { mode: upsert, primary_key: 'header:' }
+       ·                                   ────┬────
+       ·                                       ╰── here
+     5 │ name: shop
+       ╰────
+      help: write columns, each once: `[customer, id]`; or `record-key`, or `record-key:id`; or
+            `header:id`; or `coordinates`
     ");
 }
 

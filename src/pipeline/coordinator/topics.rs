@@ -128,8 +128,8 @@ impl Coordinator {
 
     /// Makes a topic known to the workers; of its partitions so many were there when it was first seen.
     fn take(&mut self, prepared: &Prepared, partitions: i32) {
-        let Prepared { topic, paused, program, .. } = prepared;
-        let (count, table) = (topic.partitions.len(), &program.layout.table.name);
+        let Prepared { topic, paused, destination } = prepared;
+        let (count, table) = (topic.partitions.len(), destination.table());
         tracing::info!("topic {} ({count} partitions) → table {table}", topic.name);
         if *paused {
             tracing::info!("topic {} is paused: its partitions are taken and not read", topic.name);
