@@ -239,6 +239,10 @@ fn plan_shows_the_tables_that_the_first_records_say() {
             "n" bigint
         );
 
+      kind  →  kind text  exact  null where the record lacks it
+      n     →  n bigint   exact  null where the record lacks it
+      tried with 1 record: all fit
+
     topic NAME (3 partitions) → table NAME_b: to be created
       columns inferred from 1 record
 
@@ -246,5 +250,9 @@ fn plan_shows_the_tables_that_the_first_records_say() {
             "kind" text,
             "t" text
         );
+
+      kind  →  kind text  exact  null where the record lacks it
+      t     →  t text     exact  null where the record lacks it
+      tried with 1 record: all fit
     "#);
 }
