@@ -183,7 +183,7 @@ fn refuse_nullable_keys(table: &TableSpec) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{ColumnStorage, TableName};
+    use crate::contract::{ColumnStorage, TableColumn, TableName};
 
     pub(super) fn orders(storage: Storage) -> TableSpec {
         TableSpec {
@@ -216,6 +216,29 @@ mod tests {
         ENGINE = MergeTree
         ORDER BY tuple()
         ");
+    }
+
+    #[test]
+    fn what_it_will_be_is_told_before() {
+        let mut spec = orders(Storage { order_by: vec!["country".into()], ..Storage::default() });
+        spec.columns.iter_mut().for_each(|column| column.nullable = None);
+        spec.columns[3].default = Some("now64(3)".into());
+        let told = |spec: &TableSpec| {
+            let table = create_table(spec).unwrap().described.unwrap();
+            let column = |column: &TableColumn| format!("{} {} {:?}", column.name, column.type_text, column.default);
+            let columns: Vec<_> = table.columns.iter().map(column).collect();
+            format!("{}: {}\n{:?}", table.kind, columns.join(", "), table.upserts)
+        };
+        insta::assert_snapshot!(told(&spec), @r#"
+        MergeTree: id Nullable(Int64) None, note Nullable(String) None, country LowCardinality(String) None, at Nullable(DateTime64(3, 'UTC')) Expression
+        Never { why: "MergeTree keeps every row that is written", hint: "CREATE TABLE IF NOT EXISTS `shop`.`orders_by_key` (\n    `id` Nullable(Int64),\n    `note` Nullable(String),\n    `country` LowCardinality(String),\n    `at` Nullable(DateTime64(3, 'UTC')) DEFAULT now64(3),\n    `_version` UInt64,\n    `_deleted` UInt8\n)\nENGINE = ReplacingMergeTree(_version, _deleted)\nORDER BY `country`" }
+        "#);
+        spec.key = vec!["id".into()];
+        spec.storage.order_by.clear();
+        insta::assert_snapshot!(told(&spec), @r#"
+        ReplacingMergeTree: id Int64 None, note Nullable(String) None, country LowCardinality(Nullable(String)) None, at Nullable(DateTime64(3, 'UTC')) Expression, _version UInt64 None, _deleted UInt8 None
+        Versions { key: ["id"], version: Some("_version"), deleted: Some("_deleted"), partial: false }
+        "#);
     }
 
     #[test]
