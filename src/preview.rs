@@ -65,7 +65,6 @@ fn planned(connection: &Connection, route: &Route, table: Table, records: &[Samp
     let mut preview = Preview::default();
     match table {
         Table::There(schema) => {
-            reconcile::compile(route, &schema)?;
             line(&mut preview.text, &format!("{} {}: exists", schema.name, schema.kind));
             let altered = preview.alterations(connection, route, &schema, records)?;
             preview.mapping(route, &reconcile::compile(route, &altered)?, records);
