@@ -344,6 +344,21 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     Ok(preparation)
 }
 
+/// As [`prepare`]; `None` when told to stop meanwhile.
+///
+/// # Errors
+/// As there.
+pub async fn prepare_in_time(
+    settings: &Settings,
+    connection: &Connection,
+    stop: &AtomicBool,
+) -> Result<Option<Preparation>, Problem> {
+    tokio::select! {
+        preparation = prepare(settings, connection) => preparation.map(Some),
+        () = told(stop) => Ok(None),
+    }
+}
+
 /// Makes a topic ready that has appeared.
 async fn prepare_one(settings: &Settings, connection: &Connection, topic: TopicInfo) -> Result<Prepared, Unready> {
     match Destinations::of(settings, connection, &topic) {
