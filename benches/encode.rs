@@ -16,7 +16,7 @@ use memory::{Records, in_turn};
 /// A batch by default.
 const ROWS: u32 = 500_000;
 /// As much as is sent at a time.
-const CHUNK: usize = 96 << 10;
+const CHUNK: usize = 48 << 10;
 
 fn main() {
     divan::main();

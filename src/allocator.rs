@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Pieces of at least this many bytes have pages of their own.
 #[cfg(target_os = "linux")]
-const LARGE: usize = 128 << 10;
+const LARGE: usize = 64 << 10;
 
 /// The system's allocator, but that large pieces have pages of their own.
 ///
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn pieces_keep_what_they_hold_while_they_grow_and_shrink() {
-        let sizes = [1, 1_000, (128 << 10) - 1, 128 << 10, 300_000, 5 << 20, 200_000, 131_071, 7, 1 << 20, 100];
+        let sizes = [1, 1_000, (64 << 10) - 1, 64 << 10, 300_000, 5 << 20, 200_000, 65_535, 7, 1 << 20, 100];
         for align in [1, 8, 4096, 8192] {
             let layout = |size| Layout::from_size_align(size, align).unwrap();
             let (mut size, mut written) = (16, 16);

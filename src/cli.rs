@@ -177,7 +177,10 @@ fn run(settings: &Settings, until_end: bool, output: Output, line: &StatusLine) 
     };
     tracing::info!("{server} at {}", settings.target);
     let delivery = pipeline::delivery(settings, &connection)?;
-    let preparation = runtime.block_on(pipeline::prepare(settings, &connection))?;
+    let Some(preparation) = runtime.block_on(pipeline::prepare_in_time(settings, &connection, &options.stop))? else {
+        runtime.shutdown_background();
+        return summarize(&Summary::default(), delivery, output);
+    };
     let showing = line.show(&options.progress);
     let result = pipeline::run(settings, &connection, preparation, &options, runtime.handle());
     drop(showing);

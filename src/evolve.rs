@@ -201,7 +201,14 @@ fn changes(
             };
             vec![Change::Widen(spec)]
         }
-        Cure::Columns | Cure::Width | Cure::Type => return None,
+        Cure::Length(characters) if route.evolve == Evolve::Widen => {
+            let (name_of_column, _) = bad.column.as_ref()?;
+            let column = table.columns.iter().find(|c| c.name == *name_of_column)?;
+            let now = column.value.as_ref().ok()?;
+            let type_text = longer(grammar, &column.type_text, now.length?, characters)?;
+            vec![Change::Widen(ColumnSpec::new(&column.name, type_text, now.nullable))]
+        }
+        Cure::Columns | Cure::Width | Cure::Type | Cure::Length(_) => return None,
     };
     Some(changes).filter(|changes| !changes.is_empty())
 }
@@ -216,6 +223,23 @@ fn wider(now: &LogicalType, new: &LogicalType) -> Option<LogicalType> {
         (T::Timestamp { digits }, T::Timestamp { digits: more }) if more > digits => T::Timestamp { digits: *more },
         _ => return None,
     })
+}
+
+/// A `varchar(length)` with room for so many characters; beyond a few thousand a type without a limit. Those that are
+/// filled up with spaces stay as they are: more of them would change what is stored.
+fn longer(grammar: &dyn Grammar, type_text: &str, length: u32, characters: u32) -> Option<String> {
+    const LONGEST: u32 = 4_096;
+    let (name, _) = type_text.split_once(&format!("({length})"))?;
+    if !name.to_ascii_lowercase().contains("var") {
+        return None;
+    }
+    let room = characters.checked_next_power_of_two()?;
+    if room > LONGEST {
+        return grammar.column_type(&LogicalType::String).ok();
+    }
+    let type_text = format!("{name}({room})");
+    // A domain over such a type is not one.
+    grammar.parse_type(&type_text).is_ok_and(|value| value.length > Some(length)).then_some(type_text)
 }
 
 #[cfg(test)]
@@ -240,6 +264,11 @@ mod tests {
         }
 
         fn parse_type(&self, text: &str) -> Result<ValueType, Refusal> {
+            let length =
+                text.strip_prefix("var").unwrap_or(text).strip_prefix("char(").and_then(|rest| rest.strip_suffix(')'));
+            if let Some(length) = length {
+                return Ok(ValueType { length: length.parse().ok(), ..LogicalType::String.into() });
+            }
             text.parse::<LogicalType>().map(Into::into).map_err(|error| Refusal(error.to_string()))
         }
 
@@ -251,8 +280,7 @@ mod tests {
     fn foreseen(evolve: Evolve, columns: &[&str], records: &[&str]) -> String {
         let column = |text: &&str| {
             let (name, logical) = text.split_once(' ').unwrap();
-            let value =
-                ValueType { nullable: !name.starts_with("not_"), ..logical.parse::<LogicalType>().unwrap().into() };
+            let value = ValueType { nullable: !name.starts_with("not_"), ..Plain.parse_type(logical).unwrap() };
             TableColumn {
                 name: name.to_owned(),
                 type_text: logical.to_owned(),
@@ -293,5 +321,18 @@ mod tests {
         ];
         insta::assert_snapshot!(foreseen(Evolve::Widen, &columns, &records), @"widen id int64 Some(true), widen u int64 Some(true), widen f float64 Some(true), widen t timestamp(6) Some(true), widen not_null int64 Some(true)");
         assert_eq!(foreseen(Evolve::Add, &columns, &records), "");
+    }
+
+    #[test]
+    fn texts_get_room() {
+        let columns = ["v varchar(4)", "c char(4)"];
+        let of = |characters: usize| format!(r#"{{"v":"{}"}}"#, "ü".repeat(characters));
+        let foreseen = |records: &[&str]| foreseen(Evolve::Widen, &columns, records);
+        assert_eq!(foreseen(&[&of(4)]), "");
+        assert_eq!(foreseen(&[&of(5), &of(8)]), "widen v varchar(8) Some(true)");
+        assert_eq!(foreseen(&[&of(5), &of(300)]), "widen v varchar(8) Some(true), widen v varchar(512) Some(true)");
+        assert_eq!(foreseen(&[&of(4_097)]), "widen v string Some(true)");
+        assert_eq!(foreseen(&[r#"{"v":123456}"#]), "widen v varchar(8) Some(true)");
+        assert_eq!(foreseen(&[r#"{"c":"12345"}"#]), "");
     }
 }

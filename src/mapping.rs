@@ -155,7 +155,10 @@ impl Survey {
         let line = |fit, remark| Line { field: field.clone(), column: Some(text), fit, remark };
         let seen = &self.seen[index];
         if let Some(why) = &seen.why {
-            let fit = if why.cure == Some(Cure::Width) { Fit::Lossy } else { Fit::Refused };
+            let fit = match why.cure {
+                Some(Cure::Width | Cure::Length(_)) => Fit::Lossy,
+                _ => Fit::Refused,
+            };
             return line(Some(fit), format!("{} of {}: {}", seen.refused, self.records, why.reason));
         }
         if !seen.value {

@@ -1,5 +1,7 @@
 //! Kafka topics in Postgres: shown, checked, created and filled from the command line; rows changed by key.
 
+use std::time::Duration;
+
 use insta::assert_snapshot;
 use rowfall_services::{Kafka, Postgres};
 use sqlx::Row as _;
@@ -150,4 +152,27 @@ fn rows_are_changed_by_key() {
     (3,,{NULL},"gone soon")
     (4,calm,,new)
     "#);
+}
+
+/// Another session makes the table, and does not say yet whether it will be there.
+#[test]
+fn a_wait_for_a_table_ends_with_a_signal() {
+    let case = Case::new(&RECORDS[..1]);
+    let config = support::config_file(&format!(
+        "name: {0}\nkafka: {{ brokers: '{1}' }}\ntarget: {{ url: '{2}' }}\ntopics: {{ {0}: {{}} }}\n",
+        case.name,
+        case.kafka.brokers,
+        case.postgres.url(),
+    ));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let pool = runtime.block_on(PgPool::connect(&case.postgres.url())).expect("the server answers");
+    let mut other = runtime.block_on(pool.begin()).expect("a transaction");
+    let create = format!("CREATE TABLE \"{}\" (id int)", case.name);
+    runtime.block_on(sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *other)).expect("created");
+    let process = Rowfall::with_config("run", &config, &["--output", "json"]).start();
+    support::eventually("it creates the table", Duration::from_secs(30), || process.said().contains("CREATE TABLE"));
+    process.signal("TERM");
+    let output = process.wait(Duration::from_secs(10));
+    assert_eq!((output.code(), output.rows()), (0, 0), "{output:#?}");
+    runtime.block_on(other.rollback()).expect("rolled back");
 }

@@ -5,47 +5,11 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
-use rowfall_services::{Kafka, MySql, Product};
+use rowfall_services::{Kafka, Product};
 
+use crate::places::{Place, clickhouse, mysql, postgres, sqlite};
 use crate::support::{self, ConfigFile, Output, Rowfall};
-use crate::{databases, workload};
-
-/// A database: its URL and what answers statements, a column of texts.
-struct Place {
-    url: String,
-    ask: Box<Ask>,
-    /// Around names.
-    quote: char,
-}
-
-type Ask = dyn Fn(&str) -> Vec<String>;
-
-fn clickhouse() -> Place {
-    let server = support::services().clickhouse;
-    let url = support::target(&server);
-    let ask = move |sql: &str| support::query(&server, sql).lines().map(str::to_owned).collect();
-    Place { url, ask: Box::new(ask), quote: '`' }
-}
-
-fn postgres() -> Place {
-    let url = support::services().postgres.url();
-    let server = url.clone();
-    Place { url, ask: Box::new(move |sql| databases::lines::<sqlx::PgConnection>(&server, sql)), quote: '"' }
-}
-
-fn mysql(product: Product) -> Place {
-    let server = MySql::running(product).unwrap_or_else(|error| panic!("{error}"));
-    databases::lines::<sqlx::MySqlConnection>(&server.url(""), "CREATE DATABASE IF NOT EXISTS rowfall_test_routing");
-    let url = server.url("rowfall_test_routing");
-    let server = url.clone();
-    Place { url, ask: Box::new(move |sql| databases::lines::<sqlx::MySqlConnection>(&server, sql)), quote: '`' }
-}
-
-fn sqlite(folder: &tempfile::TempDir) -> Place {
-    let url = format!("sqlite://{}", folder.path().join("shop.db").display());
-    let file = url.clone();
-    Place { url, ask: Box::new(move |sql| databases::lines::<sqlx::SqliteConnection>(&file, sql)), quote: '"' }
-}
+use crate::workload;
 
 /// A topic that goes into many tables of a place.
 struct Course<'p> {

@@ -133,6 +133,7 @@ mod tests {
             logical: LogicalType::Timestamp { digits: 3 },
             nullable: true,
             range: Some(-2_208_988_800_000..=10_413_791_999_999),
+            length: None,
             zone: Some("Asia/Tokyo".into()),
         };
         assert_eq!(at.value, Ok(value));

@@ -17,7 +17,7 @@ use crate::contract::{
 
 /// Bytes that are encoded and sent at a time; with compression one frame of it, for which ClickHouse itself takes from
 /// 64 KiB to 1 MiB. They stay in the processor's cache until they are sent.
-const CHUNK: usize = 96 << 10;
+const CHUNK: usize = 48 << 10;
 
 /// For DDL, which may wait for other replicas.
 const DDL_TIMEOUT: Duration = Duration::from_secs(300);

@@ -388,7 +388,7 @@ fn scalar_type(name: &str, arguments: &[&str]) -> Option<(ValueType, Scalar)> {
         }
         _ => return None,
     };
-    Some((ValueType { logical, nullable: false, range, zone }, scalar))
+    Some((ValueType { logical, nullable: false, range, length: None, zone }, scalar))
 }
 
 /// What a DateTime64 of so many digits can hold, in its own ticks. Nine digits reach the ends of i64 first, in 2262.

@@ -116,6 +116,8 @@ pub struct ValueType {
     /// For dates (days), times and timestamps (ticks): the values that it can hold, where that is less than its
     /// physical type.
     pub range: Option<RangeInclusive<i64>>,
+    /// For texts: the characters that it can hold, where there is a limit in characters.
+    pub length: Option<u32>,
     /// For timestamps: the zone in which a text without an offset is read; UTC where absent.
     pub zone: Option<String>,
 }
@@ -123,7 +125,7 @@ pub struct ValueType {
 impl From<LogicalType> for ValueType {
     /// Values of this type, all of them, never null.
     fn from(logical: LogicalType) -> Self {
-        Self { logical, nullable: false, range: None, zone: None }
+        Self { logical, nullable: false, range: None, length: None, zone: None }
     }
 }
 

@@ -250,7 +250,11 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
 
 /// What a column of this type takes.
 pub(super) fn value(declared: &Declared, nullable: bool) -> ValueType {
-    ValueType { range: range(declared), logical: declared.logical.clone(), nullable, zone: None }
+    let length = match declared.room {
+        Room::Characters(most, _) if declared.logical == LogicalType::String => u32::try_from(most).ok(),
+        _ => None,
+    };
+    ValueType { range: range(declared), logical: declared.logical.clone(), nullable, length, zone: None }
 }
 
 /// What a date, time or timestamp column can hold, in days or ticks.

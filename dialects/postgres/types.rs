@@ -268,7 +268,11 @@ pub(super) fn cast<'t>(text: &'t str, declared: &Declared) -> Option<&'t str> {
 /// What a column of this type takes.
 pub(super) fn value(declared: &Declared, nullable: bool) -> ValueType {
     let range = range(&declared.logical);
-    ValueType { logical: declared.logical.clone(), nullable, range, zone: None }
+    let length = match declared.kind {
+        Kind::Text { max, .. } => max,
+        _ => None,
+    };
+    ValueType { logical: declared.logical.clone(), nullable, range, length, zone: None }
 }
 
 /// What a date, time or timestamp can hold, in days or ticks.

@@ -128,7 +128,7 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
 
 /// What a column of this type takes.
 pub(super) fn value(logical: LogicalType, nullable: bool) -> ValueType {
-    ValueType { range: range(&logical), logical, nullable, zone: None }
+    ValueType { range: range(&logical), logical, nullable, length: None, zone: None }
 }
 
 /// What a date or timestamp column can hold, in days or ticks.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rowfall_dialects::contract::{Column, LogicalType, Mark, Values};
+use rowfall_dialects::contract::{Column, LogicalType, Mark, Text, Values};
 
 use super::program::ValueRule;
 use super::{decimal, time};
@@ -33,8 +33,8 @@ pub(super) enum Misfit {
     Unknown,
     /// A struct's part that the value lacks, or that the struct lacks.
     Part(String),
-    /// The text is longer than the column's values.
-    Length,
+    /// The text is longer than the column's values: the characters, or bytes, that it has.
+    Length(usize),
     /// A number for a timestamp that counts no ticks of it, and no unit is configured.
     Ticks,
     /// A number for a date, and no unit is configured.
@@ -60,7 +60,7 @@ impl Cell<'_> {
 
     pub(super) fn boolean(self, value: bool) -> Result<(), Misfit> {
         match (&self.rule.logical, &mut self.column.values) {
-            (LogicalType::String, Values::Text(text)) => text.push(if value { "true" } else { "false" }),
+            (LogicalType::String, Values::Text(texts)) => push(self.rule, texts, if value { "true" } else { "false" })?,
             (LogicalType::Bool, Values::Bool(v)) => v.push(value.into()),
             (LogicalType::Int8, Values::Int8(v)) => v.push(value.into()),
             (LogicalType::UInt8, Values::UInt8(v)) => v.push(value.into()),
@@ -158,10 +158,7 @@ impl Cell<'_> {
     /// A number as it was written.
     pub(super) fn number(self, text: &str) -> Result<(), Misfit> {
         match (&self.rule.logical, &mut self.column.values) {
-            (LogicalType::String, Values::Text(values)) => {
-                values.push(text);
-                Ok(())
-            }
+            (LogicalType::String, Values::Text(values)) => push(self.rule, values, text),
             (LogicalType::Enum(_), _) => {
                 let number = text.parse().map_err(|_| Misfit::Unknown)?;
                 self.signed(number)
@@ -176,13 +173,10 @@ impl Cell<'_> {
     #[inline]
     pub(super) fn text(self, text: &str) -> Result<(), Misfit> {
         match (&self.rule.logical, &mut self.column.values) {
-            (LogicalType::String, Values::Text(values)) => {
-                values.push(text);
-                Ok(())
-            }
+            (LogicalType::String, Values::Text(values)) => push(self.rule, values, text),
             (LogicalType::FixedString { bytes }, Values::Text(values)) => {
                 if text.len() > *bytes as usize {
-                    return Err(Misfit::Length);
+                    return Err(Misfit::Length(text.len()));
                 }
                 values.push(text);
                 Ok(())
@@ -240,7 +234,7 @@ impl Cell<'_> {
     /// A nested object or array, as it was written.
     pub(super) fn nested(self, json: &str, kind: &'static str) -> Result<(), Misfit> {
         match (&self.rule.logical, &mut self.column.values) {
-            (LogicalType::String, Values::Text(values)) => values.push(json),
+            (LogicalType::String, Values::Text(values)) => push(self.rule, values, json)?,
             (LogicalType::Json, Values::Text(values)) if json.starts_with('{') => values.push(json),
             _ => return Err(Misfit::Kind(kind)),
         }
@@ -364,6 +358,21 @@ fn parse_float<T: std::str::FromStr + Copy>(text: &str, infinite: fn(T) -> bool)
         return Err(Misfit::Range);
     }
     Ok(value)
+}
+
+/// Appends a text to a string column, if there is room for it.
+#[inline]
+fn push(rule: &ValueRule, texts: &mut Text, text: &str) -> Result<(), Misfit> {
+    if let Some(length) = rule.length {
+        let length = length as usize;
+        // No text has more characters than bytes.
+        let characters = if text.len() <= length { 0 } else { text.chars().count() };
+        if characters > length {
+            return Err(Misfit::Length(characters));
+        }
+    }
+    texts.push(text);
+    Ok(())
 }
 
 fn in_range(rule: &ValueRule, value: i64) -> Result<(), Misfit> {

@@ -95,7 +95,10 @@ impl Failure {
             }
             Self::Misfit(column, misfit) => {
                 let rule = &program.columns[column];
-                let takes = rule.value.logical.to_string();
+                let takes = match rule.value.length {
+                    Some(length) => format!("{} of up to {length} characters", rule.value.logical),
+                    None => rule.value.logical.to_string(),
+                };
                 let hint = match misfit.is_number_for_time() && rule.value.unit.is_none() {
                     true => format!(
                         "say what such numbers count, `columns.{}.unit: s` (ms, us, ns; days for dates), alter the \
@@ -126,7 +129,7 @@ impl Misfit {
             Self::Null => "is not nullable, the record has null".to_owned(),
             Self::Unknown => format!("takes {takes}, which does not have the record's value"),
             Self::Part(what) => format!("takes {takes}, the value {what}"),
-            Self::Length => format!("takes {takes}, the text is longer"),
+            Self::Length(_) => format!("takes {takes}, the text is longer"),
             Self::NeedsText => format!("takes {takes}, the record has another"),
             Self::Within(place, takes, misfit) => format!("{place} {}", misfit.describe(takes)),
         }
@@ -135,8 +138,9 @@ impl Misfit {
     /// What change of the column may let the value in.
     fn cure(&self) -> Option<Cure> {
         match self {
-            Self::Range | Self::Precision | Self::Ticks | Self::Length => Some(Cure::Width),
+            Self::Range | Self::Precision | Self::Ticks => Some(Cure::Width),
             Self::Kind(_) | Self::Null => Some(Cure::Type),
+            Self::Length(characters) => u32::try_from(*characters).ok().map(Cure::Length),
             Self::Within(_, _, misfit) => misfit.cure(),
             _ => None,
         }

@@ -54,6 +54,8 @@ pub enum Cure {
     Width,
     /// Another type for [`BadRecord::column`], or null.
     Type,
+    /// Room for texts of so many characters in [`BadRecord::column`].
+    Length(u32),
 }
 
 impl fmt::Display for BadRecord {

@@ -86,6 +86,8 @@ pub(super) struct ValueRule {
     pub(super) logical: LogicalType,
     pub(super) nullable: bool,
     pub(super) range: Option<RangeInclusive<i64>>,
+    /// For texts: characters at most.
+    pub(super) length: Option<u32>,
     pub(super) zone: TimeZone,
     /// For dates and timestamps: what a number counts; the column's own ticks where absent.
     pub(super) unit: Option<Unit>,
@@ -442,8 +444,8 @@ impl ValueRule {
             LogicalType::Variant(types) => types.iter().map(new).collect::<Result<_, _>>()?,
             _ => Vec::new(),
         };
-        let ValueType { logical, nullable, range, .. } = value.clone();
-        Ok(Self { logical, nullable, range, zone, unit, parts })
+        let ValueType { logical, nullable, range, length, .. } = value.clone();
+        Ok(Self { logical, nullable, range, length, zone, unit, parts })
     }
 
     /// Whether this holds for it or for a part of it.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{Advice, Connection, TableName};
 
-use super::{Found, Prepared, SAMPLE, Unready, first_records, settle};
+use super::prepare::{SAMPLE, first_records, settle};
+use super::{Found, Prepared, Unready};
 use crate::config::{Route, Settings, TableTemplate};
 use crate::decode::{Record, RowProgram};
 use crate::evolve::Evolver;

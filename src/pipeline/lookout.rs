@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::Connection;
 
-use super::{Preparation, Prepared, Unready, prepare_one};
+use super::prepare::prepare_one;
+use super::{Preparation, Prepared, Unready};
 use crate::config::Settings;
 use crate::outage::Outage;
 use crate::problem::Problem;

@@ -15,47 +15,39 @@
 //!  commit             contiguous written offsets, to the group
 //! ```
 //!
-//! [`prepare`] does what comes before the first row, [`run`] the rest. `intake` is what a worker does with each record
-//! (decode, batch); `coordinator` is the consumer's thread (rebalances, stops, commits, the end); `lookout` sees topics
-//! come and go.
+//! `connect` and `prepare` do what comes before the first row, [`run`] the rest. `intake` is what a worker does with each
+//! record (route, decode, batch), `destination` the tables that records say themselves; `coordinator` is the consumer's
+//! thread (rebalances, stops, commits, the end); `lookout` sees topics come and go.
 
+mod connect;
 mod coordinator;
 mod destination;
 mod intake;
 mod lookout;
+mod prepare;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rowfall_dialects::contract::{Advice, Connection, Error, Intent, Resumed, Session, TableName, TableSchema};
+use rowfall_dialects::contract::{Connection, Error, Resumed, Session, TableName};
 
 use crate::budget::Budget;
-use crate::config::{Delivery, Mode, Route, Rule, Settings};
-use crate::decode::RowProgram;
-use crate::evolve::Evolver;
+use crate::config::{Delivery, Settings};
 use crate::pace::Pace;
 use crate::problem::Problem;
-use crate::reconcile::{self, Table};
 use crate::source::consumer::Consumer;
 use crate::source::position::{Offset, Owned, Span};
-use crate::source::topics::{self, Sample, SampleRecord, TopicInfo};
 use crate::source::worker::Worker;
 use crate::write::{self, Lane};
+pub use connect::{connect, connect_in_time, delivery};
 use coordinator::Coordinator;
 pub use destination::{Destination, Destinations, Fill};
 use intake::{Intake, TopicIntake};
 use lookout::Lookout;
-
-/// Records that are read to infer a missing table's columns.
-const SAMPLE: usize = 1_000;
-
-/// Between two attempts to reach a server that does not answer at the start.
-const CONNECT_EVERY: Duration = Duration::from_secs(1);
-/// How often such a wait is logged.
-const SAY_EVERY: Duration = Duration::from_secs(30);
+pub use prepare::{Found, Preparation, Prepared, Unready, intent, look, prepare, prepare_in_time, problems};
 
 /// How a run ends and what it shows meanwhile.
 #[derive(Clone, Debug, Default)]
@@ -97,48 +89,6 @@ pub struct Summary {
     pub unwritten: bool,
 }
 
-/// A topic with its tables, ready to be filled.
-pub struct Prepared {
-    /// The topic as the brokers know it.
-    pub topic: TopicInfo,
-    /// Whether it is not read for now.
-    pub paused: bool,
-    /// Where its records go.
-    pub destination: Destination,
-}
-
-/// What was prepared before the first row.
-pub struct Preparation {
-    /// Topics that can be moved.
-    pub topics: Vec<Prepared>,
-    /// Topics that a pattern takes and that cannot be moved for now. They are tried again while it runs.
-    pub unready: Vec<(String, Unready)>,
-}
-
-/// Why a topic that a pattern takes cannot be moved for now. For a topic that is called by its name it would be an
-/// error.
-#[derive(Debug)]
-pub enum Unready {
-    /// It has no record yet that a missing table could be inferred from.
-    Empty,
-    /// Something has to be done first.
-    Problem(Problem),
-}
-
-/// A topic, with its route, as it was found.
-pub struct Found {
-    /// The route.
-    pub route: Route,
-    /// The topic.
-    pub topic: TopicInfo,
-    /// Whether it is not read for now.
-    pub paused: bool,
-    /// Its table.
-    pub table: Result<Table, Unready>,
-    /// The first records that go to it, where they were read already.
-    records: Option<Vec<SampleRecord>>,
-}
-
 /// The runtime that databases are written from.
 ///
 /// # Errors
@@ -150,247 +100,6 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
         .enable_all()
         .build()
         .map_err(|e| Problem::new(format!("cannot start threads: {e}"), ""))
-}
-
-/// Connects to the target and sees that it answers.
-///
-/// # Errors
-/// When it does not, or does not let us in.
-pub async fn connect(settings: &Settings) -> Result<(Connection, String), Problem> {
-    let doing = format!("target {}", settings.target);
-    let connection = rowfall_dialects::connect(&settings.target).await.map_err(|e| Problem::from(e).within(&doing))?;
-    let server = connection.session.server().await.map_err(|e| Problem::from(e).within(&doing))?;
-    Ok((connection, server))
-}
-
-/// As [`connect`], and waits as long as the settings say for a server that does not answer yet; `None` when told to stop
-/// meanwhile.
-///
-/// # Errors
-/// When it does not answer in that time, or not as it should.
-pub async fn connect_in_time(settings: &Settings, stop: &AtomicBool) -> Result<Option<(Connection, String)>, Problem> {
-    let doing = format!("target {}", settings.target);
-    let connection = rowfall_dialects::connect(&settings.target).await.map_err(|e| Problem::from(e).within(&doing))?;
-    let began = Instant::now();
-    let mut said: Option<Instant> = None;
-    loop {
-        let server = tokio::select! {
-            server = connection.session.server() => server,
-            () = told(stop) => return Ok(None),
-        };
-        match server {
-            Ok(server) => return Ok(Some((connection, server))),
-            Err(error) if error.advice == Advice::Retry && began.elapsed() < settings.wait => {
-                if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-                    said = Some(Instant::now());
-                    let left = (settings.wait - began.elapsed()).as_secs_f64().ceil();
-                    let problem = Problem::from(error).within(&doing);
-                    tracing::warn!("waiting up to {left:.0} s for the target to answer (`target.wait`): {problem}");
-                }
-            }
-            Err(error) => return Err(Problem::from(error).within(&doing)),
-        }
-        let pause = CONNECT_EVERY.min(settings.wait.saturating_sub(began.elapsed()));
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = told(stop) => return Ok(None),
-        }
-    }
-}
-
-/// What is promised of records: what the settings ask for, else the best that the database can.
-///
-/// # Errors
-/// When the database cannot keep the promise that is asked for.
-pub fn delivery(settings: &Settings, connection: &Connection) -> Result<Delivery, Problem> {
-    match (settings.delivery, connection.transactional) {
-        (Some(Delivery::ExactlyOnce), false) => {
-            let database = connection.grammar.name();
-            let what = format!("`delivery: exactly-once` is not available yet in this version with {database}");
-            Err(Problem::new(what, "leave `delivery` out, or say `at-least-once`"))
-        }
-        (Some(asked), _) => Ok(asked),
-        (None, true) => Ok(Delivery::ExactlyOnce),
-        (None, false) => Ok(Delivery::AtLeastOnce),
-    }
-}
-
-async fn told(stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Looks at the topics that the routes take and their tables, changes nothing. A topic whose records say their tables
-/// is found once for each table that its first records say.
-///
-/// # Errors
-/// For the first topic, called by its name, that cannot work.
-pub async fn look(settings: &Settings, connection: &Connection) -> Result<Vec<Found>, Problem> {
-    let mut found = Vec::new();
-    for topic in find(settings)? {
-        let one = match Destinations::of(settings, connection, &topic) {
-            None => look_at(settings, connection, topic).await,
-            Some(many) => {
-                found.extend(many.look().await);
-                continue;
-            }
-        };
-        found.push(one);
-    }
-    named(settings, found)
-}
-
-fn find(settings: &Settings) -> Result<Vec<TopicInfo>, Problem> {
-    tokio::task::block_in_place(|| topics::find(&settings.kafka, &settings.routes))
-}
-
-/// The same, unless one that is called by its name cannot work.
-fn named(settings: &Settings, found: Vec<Found>) -> Result<Vec<Found>, Problem> {
-    found
-        .into_iter()
-        .map(|found| match found.table {
-            Err(Unready::Problem(problem)) if !comes_by_pattern(settings, &found.topic) => Err(problem),
-            _ => Ok(found),
-        })
-        .collect()
-}
-
-fn comes_by_pattern(settings: &Settings, topic: &TopicInfo) -> bool {
-    settings.routes.rule(&topic.name).is_some_and(Rule::is_pattern)
-}
-
-/// Looks at one topic, which a route takes, and its table.
-async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo) -> Found {
-    let rule = settings.routes.rule(&topic.name).expect("a route takes it");
-    let route = settings.routes.of(&topic.name).expect("a route takes it");
-    let (mut records, mut is_empty) = (None, false);
-    let sampled = || {
-        let sample = Sample::of(&*records.insert(first_records(settings, &topic)?));
-        is_empty = sample.values.is_empty();
-        Ok(sample)
-    };
-    let table = reconcile::look(connection, &route, sampled).await;
-    let table = table.map_err(|problem| match is_empty && rule.is_pattern() {
-        true => Unready::Empty,
-        false => Unready::Problem(problem),
-    });
-    Found { paused: rule.paused, route, topic, table, records }
-}
-
-/// The first records of a topic.
-fn first_records(settings: &Settings, topic: &TopicInfo) -> Result<Vec<SampleRecord>, Problem> {
-    tokio::task::block_in_place(|| topics::first(&settings.kafka, topic, SAMPLE))
-}
-
-impl Found {
-    /// The topic's first records, of those that go to this table.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn take_records(&mut self, settings: &Settings) -> Result<Vec<SampleRecord>, Problem> {
-        self.records.take().map_or_else(|| first_records(settings, &self.topic), Ok)
-    }
-}
-
-/// Everything before the first row: creates what is missing, compiles what fills it. Tables that the records say are
-/// made ready when the first record goes to them.
-///
-/// # Errors
-/// For the first topic, called by its name, that cannot work; and when none can that a pattern takes.
-pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Preparation, Problem> {
-    delivery(settings, connection)?;
-    let mut preparation = Preparation { topics: Vec::new(), unready: Vec::new() };
-    let mut found = Vec::new();
-    for topic in find(settings)? {
-        match Destinations::of(settings, connection, &topic) {
-            Some(many) => preparation.topics.push(many.prepared()),
-            None => found.push(look_at(settings, connection, topic).await),
-        }
-    }
-    let mut found = named(settings, found)?;
-    // Whatever can be refused is refused before anything is created.
-    for Found { route, topic, table, .. } in &mut found {
-        let refused = match table {
-            Ok(Table::There(schema)) => ready(connection, route, schema).await.err(),
-            Ok(Table::Missing { spec, .. }) => first(problems(connection, Intent::Create(spec)).await?).err(),
-            Err(_) => None,
-        };
-        if let Some(problem) = refused {
-            if !comes_by_pattern(settings, topic) {
-                return Err(problem);
-            }
-            *table = Err(Unready::Problem(problem));
-        }
-    }
-    for found in found {
-        let (name, by_pattern) = (found.topic.name.clone(), comes_by_pattern(settings, &found.topic));
-        match settle_found(connection, found).await {
-            Ok(prepared) => preparation.topics.push(prepared),
-            Err(Unready::Problem(problem)) if !by_pattern => return Err(problem),
-            Err(unready) => preparation.unready.push((name, unready)),
-        }
-    }
-    if preparation.topics.is_empty()
-        && let Some((_, Unready::Problem(problem))) =
-            preparation.unready.iter().find(|(_, unready)| matches!(unready, Unready::Problem(_)))
-    {
-        return Err(problem.clone());
-    }
-    Ok(preparation)
-}
-
-/// Makes a topic ready that has appeared.
-async fn prepare_one(settings: &Settings, connection: &Connection, topic: TopicInfo) -> Result<Prepared, Unready> {
-    match Destinations::of(settings, connection, &topic) {
-        Some(many) => Ok(many.prepared()),
-        None => settle_found(connection, look_at(settings, connection, topic).await).await,
-    }
-}
-
-/// Makes one topic ready that was looked at.
-async fn settle_found(connection: &Connection, found: Found) -> Result<Prepared, Unready> {
-    let Found { route, topic, paused, table, .. } = found;
-    let fill = settle(connection, &route, table?).await.map_err(Unready::Problem)?;
-    Ok(Prepared { topic, paused, destination: Destination::One(fill) })
-}
-
-/// Makes one table ready that was looked at.
-async fn settle(connection: &Connection, route: &Route, table: Table) -> Result<Fill, Problem> {
-    let schema = reconcile::settle(connection, route, table).await?;
-    let program = ready(connection, route, &schema).await?;
-    let evolver = Evolver::new(connection, route, &tokio::runtime::Handle::current()).map(Arc::new);
-    Ok(Fill { program, evolver })
-}
-
-/// The program that fills the table, if nothing keeps this user from running it.
-async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<RowProgram>, Problem> {
-    let program = reconcile::compile(route, schema)?;
-    first(problems(connection, intent(route, schema)).await?)?;
-    Ok(program)
-}
-
-fn first(problems: Vec<Problem>) -> Result<(), Problem> {
-    problems.into_iter().next().map_or(Ok(()), Err)
-}
-
-/// What the route will do with its table.
-pub fn intent<'a>(route: &'a Route, table: &'a TableSchema) -> Intent<'a> {
-    Intent::Write { table, keyed: route.mode != Mode::Insert, cluster: route.storage.cluster.as_deref() }
-}
-
-/// What would keep this user from doing it.
-///
-/// # Errors
-/// When the database cannot be asked.
-pub async fn problems(connection: &Connection, intent: Intent<'_>) -> Result<Vec<Problem>, Problem> {
-    let name = match intent {
-        Intent::Write { table, .. } => &table.name,
-        Intent::Create(spec) => &spec.name,
-    };
-    let doing = format!("table {name}");
-    let found = connection.session.check(intent).await.map_err(|e| Problem::from(e).within(&doing))?;
-    Ok(found.into_iter().map(|e| Problem::from(e).within(&doing)).collect())
 }
 
 /// What the stages tell the coordinator.
