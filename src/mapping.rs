@@ -42,7 +42,7 @@ pub struct Survey {
     decoder: RowDecoder,
     /// One row at most.
     row: Vec<Column>,
-    /// One per column: what fills it alone, for records that are refused.
+    /// Once a record is refused: one per column, what fills it alone.
     alone: Vec<Option<Decoder>>,
     /// One per column.
     seen: Vec<Seen>,
@@ -89,7 +89,7 @@ impl Survey {
         let mut survey = Self {
             decoder: RowDecoder::new(Arc::clone(program)),
             row: program.layout.empty_columns(),
-            alone: (0..columns).map(|column| program.alone(column)).collect(),
+            alone: Vec::new(),
             seen: vec![Seen::default(); columns],
             fields: Vec::new(),
             records: 0,
@@ -113,6 +113,9 @@ impl Survey {
     fn add_refused(&mut self, record: &Record<'_>, bad: BadRecord) {
         self.refused += 1;
         let program = Arc::clone(self.decoder.program());
+        if self.alone.is_empty() {
+            self.alone = (0..self.seen.len()).map(|column| program.alone(column)).collect();
+        }
         let mut told = false;
         for (index, alone) in self.alone.iter_mut().enumerate() {
             let (Some(alone), Some(value)) = (alone, record.value) else { continue };

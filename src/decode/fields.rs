@@ -47,6 +47,23 @@ impl Object {
             _ => self.by_name.get(name).copied(),
         }
     }
+
+    /// The same for one column alone, which becomes the first; knows no more than what leads to it, or every field still.
+    pub(super) fn alone(&self, column: usize, whole: bool) -> Self {
+        let only = |other: usize| (other == column).then_some(0);
+        let fields = self.fields.iter().map(|field| Field { column: field.column.and_then(only), ..field.clone() });
+        let fields = fields.filter(|field| whole || field.column.is_some() || field.object.is_some()).collect();
+        let below = self.below.iter().filter_map(|other| only(*other)).collect();
+        let mut object =
+            Self { name: self.name.clone(), prefix: self.prefix.clone(), fields, below, ..Self::default() };
+        object.index();
+        object
+    }
+
+    /// Makes its fields to be found by their names.
+    fn index(&mut self) {
+        self.by_name = self.fields.iter().enumerate().map(|(at, field)| (field.name.clone(), at)).collect();
+    }
 }
 
 /// Which objects of a route's records are taken apart, and what their fields are called then.
@@ -209,7 +226,7 @@ impl<'r> Builder<'r> {
         for object in &mut self.objects {
             // Where a record has both an object and, which is rare, a field that is called like a flattened one.
             object.fields.sort_by_key(|field| field.joined);
-            object.by_name = object.fields.iter().enumerate().map(|(at, field)| (field.name.clone(), at)).collect();
+            object.index();
         }
         let mut below = vec![None; self.objects.len()];
         (0..self.objects.len()).for_each(|object| self.columns_below(object, &mut below));

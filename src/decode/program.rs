@@ -281,20 +281,15 @@ impl Program {
 
     /// The same for one of its columns alone: whatever else a record has is read over.
     pub(super) fn alone(&self, column: usize) -> Self {
-        let mut objects = self.objects.clone();
-        for object in &mut objects {
-            for field in &mut object.fields {
-                field.column = field.column.filter(|other| *other == column).map(|_| 0);
-            }
-            object.below = object.below.iter().filter(|other| **other == column).map(|_| 0).collect();
-        }
+        let collects = self.unknown == Unknown::Collected(column);
         let layout = &self.layout;
         let key = layout.key.iter().filter(|other| **other == column).map(|_| 0).collect();
         Self {
             layout: Arc::new(Layout { key, ..Layout::new(Arc::clone(&layout.table), [layout.targets[column]]) }),
             columns: vec![self.columns[column].clone()],
-            objects,
-            unknown: if self.unknown == Unknown::Collected(column) { Unknown::Collected(0) } else { Unknown::Ignored },
+            // Whatever collects the others has to know all of them.
+            objects: self.objects.iter().map(|object| object.alone(column, collects)).collect(),
+            unknown: if collects { Unknown::Collected(0) } else { Unknown::Ignored },
             whole_rows: self.whole_rows,
             keeps: self.keeps,
         }
