@@ -258,9 +258,9 @@ fn mapping(name: &str, plan: &Output) -> String {
 /// Whatever fits is moved, and what `plan` says is refused stops the run. `columns`: the table's, in SQL, and what follows them.
 fn fits_as_told(place: &Place, columns: &str) -> String {
     let records = [
-        r#"{"id":1,"small":1,"price":1.5,"at":"2024-02-29T12:00:00.123Z","ratio":1.5,"note":7}"#,
-        r#"{"id":2,"small":2,"price":2,"at":"2024-02-29","ratio":2,"note":"seven"}"#,
-        r#"{"id":"three","small":3000000000,"price":1.005,"at":"2024-02-29T12:00:00.123456Z","ratio":0.1,"note":null,"more":1}"#,
+        r#"{"id":1,"small":1,"price":1.5,"at":"2024-02-29T12:00:00.123Z","ratio":1.5,"note":7,"tag":"ok"}"#,
+        r#"{"id":2,"small":2,"price":2,"at":"2024-02-29","ratio":2,"note":"seven","tag":"ok"}"#,
+        r#"{"id":"three","small":3000000000,"price":1.005,"at":"2024-02-29T12:00:00.123456Z","ratio":0.1,"note":null,"tag":"longer","more":1}"#,
     ];
     let mut told = Vec::new();
     for (records, status) in [(&records[..2], 0), (&records[..], 3)] {
@@ -298,7 +298,7 @@ fn told_before_it_is_there(place: &Place) {
 #[test]
 fn fields_fit_as_told_in_postgres() {
     let place = exactly_once::postgres();
-    let columns = "(id bigint NOT NULL, small smallint, price numeric(6,2), at timestamptz(3), ratio real, note text)";
+    let columns = "(id bigint NOT NULL, small smallint, price numeric(6,2), at timestamptz(3), ratio real, note text, tag varchar(4))";
     assert_snapshot!(fits_as_told(&place, columns), @"
     id     →  id bigint                       exact  must be in the record
     small  →  small smallint                  exact  null where the record lacks it
@@ -323,7 +323,7 @@ fn fields_fit_as_told_in_postgres() {
 
 #[test]
 fn fields_fit_as_told_in_mysql_and_mariadb() {
-    let columns = "(id bigint NOT NULL, small smallint, price decimal(6,2), at datetime(3), ratio float, note text)";
+    let columns = "(id bigint NOT NULL, small smallint, price decimal(6,2), at datetime(3), ratio float, note text, tag varchar(4))";
     let [mysql, mariadb] = [Product::MySql, Product::MariaDb].map(|product| {
         let place = exactly_once::mysql(product);
         told_before_it_is_there(&place);
@@ -358,7 +358,7 @@ fn fields_fit_as_told_in_mysql_and_mariadb() {
 fn fields_fit_as_told_in_sqlite() {
     let place = exactly_once::sqlite();
     told_before_it_is_there(&place);
-    let columns = "(id INTEGER NOT NULL, small INTEGER, price REAL, at TEXT, ratio REAL, note TEXT)";
+    let columns = "(id INTEGER NOT NULL, small INTEGER, price REAL, at TEXT, ratio REAL, note TEXT, tag TEXT)";
     assert_snapshot!(fits_as_told(&place, columns), @"
     id     →  id INTEGER     exact  must be in the record
     small  →  small INTEGER  exact  null where the record lacks it
@@ -388,7 +388,7 @@ fn fields_fit_as_told_in_clickhouse() {
         Ok(text.lines().map(|number| number.parse().ok()).collect())
     };
     let place = Place { url: support::target(&services.clickhouse), ask, _folder: None };
-    let columns = "(id Int64, small Int16, price Decimal(6, 2), at DateTime64(3), ratio Float32, note Nullable(String)) ORDER BY id";
+    let columns = "(id Int64, small Int16, price Decimal(6, 2), at DateTime64(3), ratio Float32, note Nullable(String), tag String) ORDER BY id";
     assert_snapshot!(fits_as_told(&place, columns), @"
     id     →  id Int64               exact  must be in the record
     small  →  small Int16            exact  must be in the record
@@ -409,4 +409,25 @@ fn fields_fit_as_told_in_clickhouse() {
       → alter the column, or mend the producer
     ");
     told_before_it_is_there(&place);
+}
+
+/// An ALTER comes first, and fields are told as they fit then.
+#[test]
+fn a_table_that_would_be_altered_is_told_as_it_would_be() {
+    let place = exactly_once::postgres();
+    let services = support::services();
+    let name = topic(&services, &[r#"{"id":3000000000,"tag":"longer","more":"2024-02-29","none":null}"#]);
+    (place.ask)(&place.url, &format!("CREATE TABLE {name} (id int, tag varchar(4))")).expect("created");
+    let plan = |evolve: &str, status| {
+        let config = support::config_file(&format!(
+            "name: {name}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {name}: {{ {evolve} }} }}\n",
+            services.kafka.brokers, place.url,
+        ));
+        let plan = Rowfall::with_config("plan", &config, &[]).output();
+        assert_eq!(plan.code(), status, "{plan:#?}");
+        let schema = place.url.rsplit("%3D").next().expect("a schema");
+        plan.stdout.replace(&name, "NAME").replace(schema, "SCHEMA").trim_end().to_owned()
+    };
+    assert_snapshot!(plan("evolve: widen, unknown_fields: add", 3), @"");
+    assert_snapshot!(plan("unknown_fields: ignore", 3), @"");
 }

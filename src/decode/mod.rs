@@ -3,6 +3,7 @@
 //! - [`Program`]: what to do with each field, compiled once from the table and the route; `fields`: which field fills which
 //!   column
 //! - [`Decoder`]: runs it over records; a bad record leaves no trace in the columns
+//! - [`RowDecoder`]: a [`Record`] into a row: its value, its `key` or headers, its place; several programs together
 //! - `json`: the format's own part, `nested` its values inside values; `cell`: one value into one column, whatever the
 //!   format
 //! - `decimal`, `time`: exact numbers and instants from text; `failure`: why a record is bad, in words
@@ -12,6 +13,7 @@ mod decimal;
 mod failure;
 mod fields;
 mod json;
+mod key;
 mod nested;
 mod program;
 mod record;
@@ -21,9 +23,9 @@ mod time;
 pub(crate) use fields::Flattening;
 pub use json::Decoder;
 pub(crate) use json::is_too_deep;
+pub(crate) use key::header_text;
 pub use program::{Lacking, Mapped, Part, Program, RefusedColumn};
 pub use record::{Headers, Record};
-pub(crate) use rows::header_text;
 pub use rows::{Folding, Keyed, OWN_VERSION, RowDecoder, RowProgram};
 pub use time::text_kind;
 
