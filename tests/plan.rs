@@ -306,6 +306,7 @@ fn fields_fit_as_told_in_postgres() {
     at     →  at timestamp(3) with time zone  exact  null where the record lacks it
     ratio  →  ratio real                      lossy  numbers become the nearest float32; null where the record lacks it
     note   →  note text                       exact  null where the record lacks it
+    tag    →  tag character varying(4)        exact  null where the record lacks it
     tried with 2 records: all fit
 
     id     →  id bigint                       refused  1 of 3: takes int64, the text is not a number
@@ -314,6 +315,7 @@ fn fields_fit_as_told_in_postgres() {
     at     →  at timestamp(3) with time zone  lossy    1 of 3: takes timestamp(3), the value has more digits behind the point
     ratio  →  ratio real                      lossy    numbers become the nearest float32; null where the record lacks it
     note   →  note text                       exact    null where the record lacks it
+    tag    →  tag character varying(4)        lossy    1 of 3: takes string of up to 4 characters, the text is longer
     more   →  –                               refused  the table has no column for it
     tried with 3 records: 1 is refused, the first at NAME[0] offset 2: column `id` bigint: takes int64, the text is not a number
       → alter the column, or mend the producer
@@ -333,25 +335,27 @@ fn fields_fit_as_told_in_mysql_and_mariadb() {
         (told.lines().map(words).collect::<Vec<_>>(), told)
     });
     assert_snapshot!(mysql.1, @"
-    id     →  id bigint                             exact  must be in the record
-    small  →  small smallint                        exact  null where the record lacks it
-    price  →  price decimal(6,2)                    exact  null where the record lacks it
-    at     →  at datetime(3)                        exact  null where the record lacks it
-    ratio  →  ratio float                           lossy  numbers become the nearest float32; null where the record lacks it
-    note   →  note text collate utf8mb4_0900_ai_ci  exact  null where the record lacks it
+    id     →  id bigint                                  exact  must be in the record
+    small  →  small smallint                             exact  null where the record lacks it
+    price  →  price decimal(6,2)                         exact  null where the record lacks it
+    at     →  at datetime(3)                             exact  null where the record lacks it
+    ratio  →  ratio float                                lossy  numbers become the nearest float32; null where the record lacks it
+    note   →  note text collate utf8mb4_0900_ai_ci       exact  null where the record lacks it
+    tag    →  tag varchar(4) collate utf8mb4_0900_ai_ci  exact  null where the record lacks it
     tried with 2 records: all fit
 
-    id     →  id bigint                             refused  1 of 3: takes int64, the text is not a number
-    small  →  small smallint                        lossy    1 of 3: takes int16, the value is out of its range
-    price  →  price decimal(6,2)                    lossy    1 of 3: takes decimal(6,2), the value has more digits behind the point
-    at     →  at datetime(3)                        lossy    1 of 3: takes timestamp(3), the value has more digits behind the point
-    ratio  →  ratio float                           lossy    numbers become the nearest float32; null where the record lacks it
-    note   →  note text collate utf8mb4_0900_ai_ci  exact    null where the record lacks it
-    more   →  –                                     refused  the table has no column for it
+    id     →  id bigint                                  refused  1 of 3: takes int64, the text is not a number
+    small  →  small smallint                             lossy    1 of 3: takes int16, the value is out of its range
+    price  →  price decimal(6,2)                         lossy    1 of 3: takes decimal(6,2), the value has more digits behind the point
+    at     →  at datetime(3)                             lossy    1 of 3: takes timestamp(3), the value has more digits behind the point
+    ratio  →  ratio float                                lossy    numbers become the nearest float32; null where the record lacks it
+    note   →  note text collate utf8mb4_0900_ai_ci       exact    null where the record lacks it
+    tag    →  tag varchar(4) collate utf8mb4_0900_ai_ci  lossy    1 of 3: takes string of up to 4 characters, the text is longer
+    more   →  –                                          refused  the table has no column for it
     tried with 3 records: 1 is refused, the first at NAME[0] offset 2: column `id` bigint: takes int64, the text is not a number
       → alter the column, or mend the producer
     ");
-    assert_eq!(mariadb.0[..7], mysql.0[..7]);
+    assert_eq!(mariadb.0[..8], mysql.0[..8]);
 }
 
 #[test]
@@ -366,6 +370,7 @@ fn fields_fit_as_told_in_sqlite() {
     at     →  at TEXT        exact  null where the record lacks it
     ratio  →  ratio REAL     exact  null where the record lacks it
     note   →  note TEXT      exact  null where the record lacks it
+    tag    →  tag TEXT       exact  null where the record lacks it
     tried with 2 records: all fit
 
     id     →  id INTEGER     refused  1 of 3: takes int64, the text is not a number
@@ -374,6 +379,7 @@ fn fields_fit_as_told_in_sqlite() {
     at     →  at TEXT        exact    null where the record lacks it
     ratio  →  ratio REAL     exact    null where the record lacks it
     note   →  note TEXT      exact    null where the record lacks it
+    tag    →  tag TEXT       exact    null where the record lacks it
     more   →  –              refused  the table has no column for it
     tried with 3 records: 1 is refused, the first at NAME[0] offset 2: column `id` INTEGER: takes int64, the text is not a number
       → alter the column, or mend the producer
@@ -396,6 +402,7 @@ fn fields_fit_as_told_in_clickhouse() {
     at     →  at DateTime64(3)       exact  must be in the record
     ratio  →  ratio Float32          lossy  numbers become the nearest float32; must be in the record
     note   →  note Nullable(String)  exact  null where the record lacks it
+    tag    →  tag String             exact  must be in the record
     tried with 2 records: all fit
 
     id     →  id Int64               refused  1 of 3: takes int64, the text is not a number
@@ -404,6 +411,7 @@ fn fields_fit_as_told_in_clickhouse() {
     at     →  at DateTime64(3)       lossy    1 of 3: takes timestamp(3), the value has more digits behind the point
     ratio  →  ratio Float32          lossy    numbers become the nearest float32; must be in the record
     note   →  note Nullable(String)  exact    null where the record lacks it
+    tag    →  tag String             exact    must be in the record
     more   →  –                      refused  the table has no column for it
     tried with 3 records: 1 is refused, the first at NAME[0] offset 2: column `id` Int64: takes int64, the text is not a number
       → alter the column, or mend the producer
@@ -428,6 +436,30 @@ fn a_table_that_would_be_altered_is_told_as_it_would_be() {
         let schema = place.url.rsplit("%3D").next().expect("a schema");
         plan.stdout.replace(&name, "NAME").replace(schema, "SCHEMA").trim_end().to_owned()
     };
-    assert_snapshot!(plan("evolve: widen, unknown_fields: add", 3), @"");
-    assert_snapshot!(plan("unknown_fields: ignore", 3), @"");
+    assert_snapshot!(plan("evolve: widen, unknown_fields: add", 3), @r#"
+    topic NAME (1 partition) → table SCHEMA.NAME table: exists
+      to be altered, as 1 record show
+
+        ALTER TABLE "SCHEMA"."NAME" ADD COLUMN IF NOT EXISTS "more" date;
+
+        ALTER TABLE "SCHEMA"."NAME"
+            ALTER COLUMN "id" TYPE bigint,
+            ALTER COLUMN "tag" TYPE character varying(8);
+      note: column `id`: the server writes the whole table anew, and locks it until it has done so
+
+      id    →  id bigint                 exact  null where the record lacks it
+      tag   →  tag character varying(8)  exact  null where the record lacks it
+      more  →  more date                 exact  null where the record lacks it
+      none  →  –                                null so far, which needs no column
+      tried with 1 record: all fit
+    "#);
+    assert_snapshot!(plan("unknown_fields: ignore", 3), @"
+    topic NAME (1 partition) → table SCHEMA.NAME table: exists
+      id    →  id integer                lossy  1 of 1: takes int32, the value is out of its range
+      tag   →  tag character varying(4)  lossy  1 of 1: takes string of up to 4 characters, the text is longer
+      more  →  –                                ignored
+      none  →  –                                ignored
+      tried with 1 record: 1 is refused, the first at NAME[0] offset 0: column `id` integer: takes int32, the value is out of its range
+        → alter the column, or mend the producer
+    ");
 }
