@@ -5,9 +5,9 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
-use rowfall_services::{Kafka, Product};
+use rowfall_services::Kafka;
 
-use crate::places::{Place, clickhouse, mysql, postgres, sqlite};
+use crate::places::{Database, Place};
 use crate::support::{self, ConfigFile, Output, Rowfall};
 use crate::workload;
 
@@ -40,25 +40,14 @@ impl<'p> Course<'p> {
         Rowfall::with_config("run", &self.config(route), &arguments).start().wait(Duration::from_secs(120))
     }
 
-    fn table(&self, kind: &str) -> String {
-        let quote = self.place.quote;
-        format!("{quote}{}_{}{quote}", self.name, kind.replace(quote, &format!("{quote}{quote}")))
-    }
-
-    /// What a column of texts holds, sorted.
+    /// What these columns hold, a line for each row, sorted.
     fn rows(&self, kind: &str, columns: &[&str]) -> Vec<String> {
-        let text = match self.place.url.split_once(':') {
-            Some(("clickhouse", _)) => "String",
-            Some(("mysql" | "mariadb", _)) => "CHAR",
-            _ => "TEXT",
-        };
-        let columns: Vec<_> = columns.iter().map(|column| format!("CAST({column} AS {text})")).collect();
-        let one = match columns.as_slice() {
-            [column] => column.clone(),
-            columns if self.place.url.starts_with("sqlite") => columns.join(" || ' ' || "),
-            columns => format!("concat({})", columns.join(", ' ', ")),
-        };
-        let mut rows = (self.place.ask)(&format!("SELECT {one} FROM {}", self.table(kind)));
+        let table = format!("{}_{kind}", self.name);
+        let in_order = format!("ORDER BY {}", self.place.quote(columns[0]));
+        let read = |column: &&str| self.place.read(&table, column, &in_order).expect("read");
+        let columns: Vec<_> = columns.iter().map(read).collect();
+        let row = |row: usize| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" ");
+        let mut rows: Vec<_> = (0..columns[0].len()).map(row).collect();
         rows.sort();
         rows
     }
@@ -134,37 +123,38 @@ fn headers_say_tables_and_keys(place: &Place) {
 
 #[test]
 fn clickhouse_fields_say_tables() {
-    fields_say_tables(&clickhouse());
+    fields_say_tables(&Place::new(Database::ClickHouse));
 }
 
 #[test]
 fn postgres_fields_and_headers_say_tables() {
-    fields_say_tables(&postgres());
-    headers_say_tables_and_keys(&postgres());
+    fields_and_headers_say_tables(Database::Postgres);
 }
 
 #[test]
 fn mariadb_fields_and_headers_say_tables() {
-    fields_say_tables(&mysql(Product::MariaDb));
-    headers_say_tables_and_keys(&mysql(Product::MariaDb));
+    fields_and_headers_say_tables(Database::MariaDb);
 }
 
 #[test]
 fn mysql_fields_and_headers_say_tables() {
-    fields_say_tables(&mysql(Product::MySql));
-    headers_say_tables_and_keys(&mysql(Product::MySql));
+    fields_and_headers_say_tables(Database::MySql);
 }
 
 #[test]
 fn sqlite_fields_and_headers_say_tables() {
-    let folder = tempfile::tempdir().expect("a folder");
-    fields_say_tables(&sqlite(&folder));
-    headers_say_tables_and_keys(&sqlite(&folder));
+    fields_and_headers_say_tables(Database::Sqlite);
+}
+
+fn fields_and_headers_say_tables(database: Database) {
+    let place = Place::new(database);
+    fields_say_tables(&place);
+    headers_say_tables_and_keys(&place);
 }
 
 #[test]
 fn what_says_no_table_or_one_too_many_stops_its_partition_by_name() {
-    let place = clickhouse();
+    let place = Place::new(Database::ClickHouse);
     let course = Course::new(&place);
     let said =
         |output: &Output| output.stderr.lines().filter(|l| l.starts_with("rowfall: ")).collect::<Vec<_>>().join("\n");
@@ -186,7 +176,7 @@ fn what_says_no_table_or_one_too_many_stops_its_partition_by_name() {
 
 #[test]
 fn plan_shows_the_tables_that_the_first_records_say() {
-    let place = postgres();
+    let place = Place::new(Database::Postgres);
     let course = Course::new(&place);
     let plan = || {
         let output = Rowfall::with_config("plan", &course.config("table: '${topic}_${field:kind}'"), &[]).output();

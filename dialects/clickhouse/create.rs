@@ -32,6 +32,9 @@ pub(super) fn statement<'t>(
     if columns.is_empty() {
         return Err(Refusal(format!("table {name} would have no columns")));
     }
+    if columns.iter().any(|column| column.name.is_empty()) {
+        return Err(Refusal(format!("a column of table {name} would have no name: ``")));
+    }
     refuse_nullable_keys(&table)?;
 
     let mut lines: Vec<_> =

@@ -1,6 +1,6 @@
 //! Topics as the brokers know them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -82,11 +82,17 @@ pub(super) fn names(client: &BaseConsumer<Context>, timeout: Duration) -> Result
 
 /// Those of `all` that the routes take, in the routes' order.
 pub(super) fn matching(all: &BTreeSet<String>, routes: &Routes) -> Vec<String> {
+    // Each topic is asked about once: there may be many, and many patterns.
+    let mut by_key: HashMap<&str, Vec<String>> = HashMap::new();
+    for name in all.iter().filter(|_| routes.have_patterns()) {
+        if let Some(rule) = routes.rule(name) {
+            by_key.entry(&rule.key).or_default().push(name.clone());
+        }
+    }
     let mut found = Vec::new();
     for rule in routes.rules() {
-        let of_rule = |name: &&String| routes.rule(name).is_some_and(|first| first.key == rule.key);
         if rule.is_pattern() {
-            found.extend(all.iter().filter(of_rule).cloned());
+            found.extend(by_key.remove(rule.key.as_str()).unwrap_or_default());
         } else {
             found.extend(rule.names().iter().filter(|name| all.contains(*name)).cloned());
         }

@@ -1,14 +1,16 @@
-//! Tables that change because records need it, by `run` itself. `upserts` and the dialects' conformance have the rest.
+//! Columns that become wider because a record needs it. `evolving` has two processes that do it at once, `upserts` and the
+//! dialects' conformance the rest.
 
-use rowfall_services::Product;
-
-use crate::places::{Place, mysql, postgres};
+use crate::places::{Database, Place};
 use crate::support::{self, Rowfall};
 
-fn texts_get_room(place: &Place) {
+fn texts_get_room(database: Database) {
+    let place = Place::new(database);
     let (kafka, name) = (support::services().kafka, support::unique("evolve"));
     support::create_topic(&kafka, &name, 1, &[]);
-    (place.ask)(&format!("CREATE TABLE {name} (id int, v varchar(4) NOT NULL, c char(4), k varchar(4) PRIMARY KEY)"));
+    let utf8 = if place.database == Database::MariaDb { "CHARACTER SET utf8mb4" } else { "" };
+    let columns = "id int, v varchar(4) NOT NULL, c char(4), k varchar(4) PRIMARY KEY";
+    (place.ask)(&format!("CREATE TABLE {name} ({columns}) {utf8}")).expect("created");
     let text = |characters: usize| "ü🦀".repeat(characters / 2);
     let record = |id: usize, v: &str| format!(r#"{{"id":{id},"v":"{v}","k":"{id}"}}"#);
     let records = [record(1, "ab"), record(2, &text(6)), record(3, &text(300)), record(4, &text(6_000))];
@@ -24,10 +26,7 @@ fn texts_get_room(place: &Place) {
     assert_eq!(output.code(), 0, "{output:#?}");
     let said = &output.stderr;
     assert!(said.matches("ALTER TABLE").count() == 3 && said.contains("(8)") && said.contains("(512)"), "{said}");
-    assert_eq!(
-        (place.ask)(&format!("SELECT v FROM {name} ORDER BY id")),
-        ["ab".into(), text(6), text(300), text(6_000)]
-    );
+    assert_eq!(place.read(&name, "v", "ORDER BY id").expect("read"), ["ab".into(), text(6), text(300), text(6_000)]);
     // What is filled up with spaces stays as it is.
     support::produce(&kafka, &name, 0, &[r#"{"id":5,"v":"","k":"5","c":"12345"}"#]);
     let output = run();
@@ -37,15 +36,15 @@ fn texts_get_room(place: &Place) {
 
 #[test]
 fn postgres_texts_get_room() {
-    texts_get_room(&postgres());
+    texts_get_room(Database::Postgres);
 }
 
 #[test]
 fn mariadb_texts_get_room() {
-    texts_get_room(&mysql(Product::MariaDb));
+    texts_get_room(Database::MariaDb);
 }
 
 #[test]
 fn mysql_texts_get_room() {
-    texts_get_room(&mysql(Product::MySql));
+    texts_get_room(Database::MySql);
 }
