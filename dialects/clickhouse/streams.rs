@@ -144,9 +144,9 @@ pub(super) fn changes_numbers(column_type: &ColumnType, column: &Column) -> bool
             let is_setting =
                 |argument: &str| ["max_dynamic_", "SKIP"].iter().any(|word| argument.trim().starts_with(word));
             let arguments = column_type.wire_name.strip_prefix("JSON(").and_then(|rest| rest.strip_suffix(')'));
-            let texts = (0..text.ends.len()).map(|row| std::str::from_utf8(text.row(row)).unwrap_or_default());
+            let is_changed = |row| std::str::from_utf8(text.row(row)).is_ok_and(changed_number);
             arguments.is_none_or(|arguments| arguments.split(',').all(is_setting))
-                && texts.into_iter().any(changed_number)
+                && (0..text.ends.len()).any(is_changed)
         }
         (Wire::List(element), Values::List(list)) => changes_numbers(element, &list.values),
         (Wire::Tuple(types), Values::Struct(of)) => {
