@@ -21,6 +21,8 @@ use crate::source::topics::Sample;
 
 /// How long a table may take to be altered before its partition stops.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What to do where the database does not make a change.
+const YOURSELF: &str = "alter the table yourself, or mend the producer";
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,10 +68,16 @@ impl Evolver {
     ) -> Result<Option<Arc<RowProgram>>, Problem> {
         let Connection { session, grammar, .. } = &self.connection;
         let deadline = Instant::now() + PATIENCE;
+        let mut altered = false;
         loop {
             let failure = match session.describe(&table.name).await {
                 Ok(None) => return Err(Problem::new("it was dropped", "create it again, then start rowfall again")),
                 Ok(Some(now)) if now != *table => return reconcile::compile(&self.route, &Arc::new(now)).map(Some),
+                // Such as a name that the database takes for one that is there.
+                Ok(Some(_)) if altered => {
+                    let what = "the database did as it was told, and the table is as it was";
+                    return Err(Problem::new(what, YOURSELF));
+                }
                 Ok(Some(now)) => {
                     let Some(changes) = changes(&**grammar, &self.route, &now, bad, value) else { return Ok(None) };
                     let cluster = self.route.storage.cluster.as_deref();
@@ -78,7 +86,10 @@ impl Evolver {
                         tracing::info!(table = %now.name, "{statement}");
                     }
                     match session.execute(&ddl).await {
-                        Ok(()) => continue,
+                        Ok(()) => {
+                            altered = true;
+                            continue;
+                        }
                         Err(error) => error,
                     }
                 }
@@ -86,7 +97,10 @@ impl Evolver {
             };
             // Another process may be altering it at this moment.
             let again = matches!(failure.advice, Advice::Retry | Advice::Slow | Advice::Refresh);
-            if !again || Instant::now() > deadline {
+            if !again {
+                return Err(Problem::from(failure).or_hint(YOURSELF));
+            }
+            if Instant::now() > deadline {
                 return Err(Problem::from(failure));
             }
             tokio::time::sleep(PAUSE).await;
@@ -104,8 +118,7 @@ pub fn ddl(
     changes: &[Change],
     cluster: Option<&str>,
 ) -> Result<Ddl, Problem> {
-    let refused =
-        |refusal: Refusal| Problem::new(refusal.to_string(), "alter the table yourself, or mend the producer");
+    let refused = |refusal: Refusal| Problem::new(refusal.to_string(), YOURSELF);
     grammar.alter_table(table, changes, cluster).map_err(refused)
 }
 

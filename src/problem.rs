@@ -23,6 +23,15 @@ impl Problem {
         self.what = format!("{doing}: {}", self.what);
         self
     }
+
+    /// The same problem with this mend, if it has none yet.
+    #[must_use]
+    pub fn or_hint(mut self, hint: &str) -> Self {
+        if self.hint.is_empty() {
+            hint.clone_into(&mut self.hint);
+        }
+        self
+    }
 }
 
 impl fmt::Display for Problem {

@@ -5,7 +5,9 @@ mod new;
 
 use std::sync::Arc;
 
-use rowfall_dialects::contract::{ColumnDefault, Connection, Ddl, LogicalType, TableSchema, TableSpec, ValueType};
+use rowfall_dialects::contract::{
+    Advice, ColumnDefault, Connection, Ddl, LogicalType, TableSchema, TableSpec, ValueType,
+};
 
 use crate::config::Route;
 use crate::decode::RowProgram;
@@ -76,7 +78,11 @@ async fn create(connection: &Connection, route: &Route, ddl: &Ddl) -> Result<Arc
     for statement in &ddl.statements {
         tracing::info!(table = %route.table, "{statement}");
     }
-    connection.session.execute(ddl).await.map_err(|e| Problem::from(e).within(&doing))?;
+    let hint = format!("change `topics.{}`, or create the table yourself", route.key);
+    connection.session.execute(ddl).await.map_err(|error| match error.advice {
+        Advice::Pause => Problem::from(error).within(&doing).or_hint(&hint),
+        _ => Problem::from(error).within(&doing),
+    })?;
     match connection.session.describe(&route.table).await {
         Ok(Some(schema)) => Ok(Arc::new(schema)),
         Ok(None) => Err(Problem::new(format!("{doing}: it is not there afterwards"), "see whether something drops it")),

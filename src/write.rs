@@ -333,7 +333,9 @@ fn silence(blocks: &[&Block]) -> Error {
 }
 
 fn told(blocks: &[&Block], error: Error) -> Problem {
-    Problem::from(error).within(&doing(blocks))
+    let rows_are_bad = error.advice == Advice::Split;
+    let problem = Problem::from(error).within(&doing(blocks));
+    if rows_are_bad { problem.or_hint("alter the table, or mend the producer") } else { problem }
 }
 
 /// What is written, for messages: the first block stands for all.

@@ -206,7 +206,7 @@ fn a_user_who_may_not_insert() {
     let name = topic_and_table(&services, "id UInt64, name String");
     let config = into_target(&services, &name, &as_user(ClickHouse::READER, &services));
     assert_snapshot!(refused(&services, &name, &config), @"
-    table default.NAME: code 497: user reader may not insert into default.NAME
+    topic NAME: table default.NAME: code 497: user reader may not insert into default.NAME
       → GRANT INSERT ON `default`.`NAME` TO `reader`
     ");
     assert_untouched(&services, &name);
@@ -218,7 +218,7 @@ fn a_user_who_may_not_create_the_table() {
     let name = topic_with_a_record(&services);
     let config = into_target(&services, &name, &as_user(ClickHouse::READER, &services));
     assert_snapshot!(refused(&services, &name, &config), @"
-    table NAME: code 497: user reader may not create default.NAME: no right CREATE TABLE ON `default`.`NAME`
+    topic NAME: table NAME: code 497: user reader may not create default.NAME: no right CREATE TABLE ON `default`.`NAME`
       → GRANT CREATE TABLE ON `default`.`NAME` TO `reader`
     ");
 }

@@ -181,7 +181,9 @@ topics: {{ {name}: {{}} }}
     let uuid = first.find('(').map_or("", |at| &first[at..=at + 37]);
     assert_snapshot!(first.replace(uuid, "(UUID)"), @"
     NAME[0] offsets 0 to 2: table default.NAME, batch of 5 rows: code 469: cannot write to default.NAME: Constraint `positive` for table default.NAME (UUID) is violated at row 2. Expression: (amount > 0) (VIOLATED_CONSTRAINT)
+      → alter the table, or mend the producer
     NAME[1] offsets 0 to 3: table default.NAME, batch of 5 rows: code 469: cannot write to default.NAME: Constraint `positive` for table default.NAME (UUID) is violated at row 2. Expression: (amount > 0) (VIOLATED_CONSTRAINT)
+      → alter the table, or mend the producer
     ");
 
     support::query(&services.clickhouse, &format!("ALTER TABLE {name} DROP CONSTRAINT positive"));

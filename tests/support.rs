@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer};
@@ -37,6 +39,16 @@ pub(crate) fn topic_and_table(kafka: &Kafka, clickhouse: &ClickHouse, name: &str
 pub(crate) fn create_topic(kafka: &Kafka, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(workload::create_topic(&kafka.brokers, name, partitions, settings));
+}
+
+/// Topics of one partition, all at once: one by one many take a minute.
+pub(crate) fn create_topics(kafka: &Kafka, names: &[String]) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().expect("an admin client");
+    let new: Vec<_> = names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1))).collect();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let created = runtime.block_on(admin.create_topics(&new, &AdminOptions::new())).expect("the broker answers");
+    created.iter().for_each(|topic| _ = topic.as_ref().unwrap_or_else(|error| panic!("{error:?}")));
 }
 
 /// ClickHouse's answer, without the last line break.

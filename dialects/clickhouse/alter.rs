@@ -91,6 +91,9 @@ fn add(table: &TableSchema, column: &ColumnSpec, notes: &mut Vec<String>) -> Res
             Some(wanted) => Err(format!("it is there already, as {}, not as {wanted}", present.type_text)),
         };
     }
+    if column.name.is_empty() {
+        return Err("a column has a name: ``".into());
+    }
     if column.nullable == Some(false) {
         let default = if column.default.is_some() { "DEFAULT" } else { "type's zero" };
         notes.push(format!("rows that are there have the {default} in `{}`", column.name));

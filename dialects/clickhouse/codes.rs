@@ -155,6 +155,7 @@ pub(super) fn from_exception(doing: &str, of: Of, text: &str) -> Option<Error> {
     let name = name.or(known.map(|code| code.name));
     let hint = match number {
         "497" => grant(said),
+        "44" if said.contains("is reserved for") => Some("call the column otherwise: `columns.<name>.from`".into()),
         // The same code as for slow merges, but no wait helps.
         "252" if said.contains("partitions for single INSERT block") => {
             advice = Advice::Cut;
@@ -192,8 +193,10 @@ fn without_trailer(said: &str) -> (&str, Option<&str>) {
 /// What the server says of bad rows without what stood in them: it quotes texts, shows numbers bare, and lists the
 /// columns of a row that violates a constraint at the end.
 fn without_values(said: &str) -> String {
-    if let Some((said, _)) = said.split_once(" Column values:") {
-        return said.to_owned();
+    for before in [" Column values:", " here: {"] {
+        if let Some((said, _)) = said.split_once(before) {
+            return said.to_owned();
+        }
     }
     // A text may have quotes of its own, so everything between the first and the last goes.
     let said = match (said.find('\''), said.rfind('\'')) {
@@ -271,6 +274,10 @@ mod tests {
         );
         assert_eq!(violated.advice, Advice::Split);
         insta::assert_snapshot!(violated, @"code 469: cannot write to shop.orders: Constraint `positive` for table shop.orders (a1b2) is violated at row 7. Expression: (amount > 0) (VIOLATED_CONSTRAINT)");
+        let object = error(
+            "Code: 117. DB::Exception: Cannot parse JSON object here: {\"a\":\"secret\"}: While executing Native. (INCORRECT_DATA)",
+        );
+        insta::assert_snapshot!(object, @"code 117: cannot write to shop.orders: Cannot parse JSON object (INCORRECT_DATA)");
         let unparsed = error("Code: 6. DB::Exception: Cannot parse string 'secret' as UInt8. (CANNOT_PARSE_TEXT)");
         insta::assert_snapshot!(unparsed, @"code 6: cannot write to shop.orders: Cannot parse string '…' as UInt8 (CANNOT_PARSE_TEXT)");
         let quotes = error("Code: 6. DB::Exception: Cannot parse 'it's secret' in 'x'. (CANNOT_PARSE_TEXT)");

@@ -17,6 +17,9 @@ pub(super) fn create_table(table: &TableSpec) -> Result<Ddl, Refusal> {
     if columns.is_empty() {
         return Err(Refusal(format!("table {name} would have no columns")));
     }
+    if columns.iter().any(|column| column.name.is_empty()) {
+        return Err(Refusal(format!("a column of table {name} would have no name: ``")));
+    }
     refuse_nullable_keys(table)?;
 
     let in_key = |column: &ColumnSpec| keys(table).any(|(_, key)| names(key, column));

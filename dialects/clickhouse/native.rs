@@ -16,7 +16,7 @@ use super::chunk::{Chunk, MAX_VARINT, push_text, push_varint};
 use super::ops::Further;
 use super::streams::{self, Stream};
 use super::types::{self, ColumnType, Scalar, Wire};
-use crate::contract::{Block, Column, Error, Mark, TableColumn, TableName};
+use crate::contract::{Advice, Block, Column, Error, Mark, TableColumn, TableName};
 
 pub(super) use gaps::regroup;
 
@@ -98,6 +98,12 @@ impl<'a> Encoder<'a> {
             };
             let column_type = types::parse(&target.type_text).map_err(|refusal| broken(&refusal))?;
             streams::check(&column_type, values, rows).map_err(|what| broken(&what))?;
+            if streams::changes_numbers(&column_type, values) {
+                let what =
+                    "ClickHouse would change a number in its JSON, which is neither an integer of 64 bits nor a double";
+                return Err(Error::new(Advice::Split, format!("column {} of table {table}: {what}", target.name))
+                    .with_hint("declare it String"));
+            }
             let marks = match absent {
                 Absent::Default => MarksSeen::of(values),
                 // Sent as it is: the marks of rows without a value are nulls.

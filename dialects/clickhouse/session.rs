@@ -189,6 +189,16 @@ fn at(endpoint: &str, error: Error) -> Error {
     Error { message: format!("{endpoint}: {}", error.message), ..error }
 }
 
+/// With the columns that may be meant, where the server does not take a JSON text and does not say whose it is.
+fn of_json(block: &Block, error: Error) -> Error {
+    let columns = block.layout.columns().filter(|column| column.type_text.contains("JSON"));
+    let columns: Vec<_> = columns.map(|column| format!("`{}`", column.name)).collect();
+    if error.code.as_deref() != Some("117") || !error.message.contains("JSON") || columns.is_empty() {
+        return error;
+    }
+    Error { message: format!("{}, in column {}", error.message, columns.join(" or ")), ..error }
+}
+
 async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
     let regrouped = regroup(block)?;
     let block = regrouped.as_ref().unwrap_or(block);
@@ -198,6 +208,7 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
     let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();
     let sql = format!("INSERT INTO {} ({}) FORMAT Native", grammar::quote_table(&table), columns.join(", "));
     let doing = format!("cannot write to {table}");
+    let failure = |error| of_json(block, server.failure(&doing, Of::Rows, error));
 
     let mut insert =
         server.inserts.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ACKNOWLEDGE_TIMEOUT));
@@ -211,16 +222,16 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
         match insert.send(Bytes::from(chunk)).await {
             Ok(()) => {}
             // Dropping the insert aborts it.
-            Err(error @ ClientError::TimedOut) => return Err(server.failure(&doing, Of::Rows, error)),
+            Err(error @ ClientError::TimedOut) => return Err(failure(error)),
             // The server answered before it had everything. What it said is better than "channel closed"; that it
             // was content cannot be.
             Err(error) => {
                 let answer = insert.end().await;
-                return Err(server.failure(&doing, Of::Rows, answer.err().unwrap_or(error)));
+                return Err(failure(answer.err().unwrap_or(error)));
             }
         }
     }
-    insert.end().await.map_err(|error| server.failure(&doing, Of::Rows, error))?;
+    insert.end().await.map_err(failure)?;
     // The client keeps the server's own count (X-ClickHouse-Summary) to itself; an insert is taken whole.
     Ok(Receipt { rows: block.rows, bytes })
 }

@@ -17,6 +17,7 @@ use std::ops::Range;
 use super::chunk::{Chunk, push_text, push_varint};
 use super::types::{ColumnType, Scalar, Variants, Wire};
 use crate::contract::{Column, Mark, Values, Variant};
+use crate::generic::changed_number;
 
 /// How JSON is sent: as texts.
 const JSON_AS_TEXT: u64 = 1;
@@ -132,6 +133,29 @@ pub(super) fn push_streams<'a>(
         }
         (Wire::Scalar(scalar), _) => streams.push(Stream::Values { scalar: *scalar, column, rows }),
         _ => unreachable!("the layout was compared with the type when the encoder was made"),
+    }
+}
+
+/// Whether a JSON text in the column has a number that the server would change: where the type does not say what the path
+/// holds, it keeps an integer of 64 bits or a double.
+pub(super) fn changes_numbers(column_type: &ColumnType, column: &Column) -> bool {
+    match (&column_type.wire, &column.values) {
+        (Wire::Scalar(Scalar::Json), Values::Text(text)) => {
+            let is_setting =
+                |argument: &str| ["max_dynamic_", "SKIP"].iter().any(|word| argument.trim().starts_with(word));
+            let arguments = column_type.wire_name.strip_prefix("JSON(").and_then(|rest| rest.strip_suffix(')'));
+            let is_changed = |row| std::str::from_utf8(text.row(row)).is_ok_and(changed_number);
+            arguments.is_none_or(|arguments| arguments.split(',').all(is_setting))
+                && (0..text.ends.len()).any(is_changed)
+        }
+        (Wire::List(element), Values::List(list)) => changes_numbers(element, &list.values),
+        (Wire::Tuple(types), Values::Struct(of)) => {
+            types.iter().zip(&of.parts).any(|(part, column)| changes_numbers(part, column))
+        }
+        (Wire::Variant(variants), Values::Variant(of)) => {
+            variants.types.iter().zip(&of.columns).any(|(part, column)| changes_numbers(part, column))
+        }
+        _ => false,
     }
 }
 

@@ -12,7 +12,7 @@
 //! | `Array(T)` | list; one in `Nested(…)`, where that is a single column, of structs |
 //! | `Map(K, V)`, `Tuple(…)` | map, struct |
 //! | `Point`, `Ring`, `LineString`, `MultiPoint`, `Polygon`, `MultiLineString`, `MultiPolygon` | struct of two float64, in lists |
-//! | `JSON`, `JSON(…)` | json, objects only; the server takes it apart |
+//! | `JSON`, `JSON(…)` | json, objects only; the server takes it apart. It keeps a number as an integer of 64 bits or a double: what is neither is refused, where the type does not say what the path holds |
 //! | `Variant(…)` | variant, and null |
 //! | `Dynamic` | variant of bool, int64, uint64, float64 and string, and null |
 //! | `Nullable(T)` | T and null |

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use crate::contract::{ColumnSpec, Layout, Refusal, TableName, TableSpec};
+use crate::contract::{ColumnSpec, Layout, Refusal, TableName, TableSchema, TableSpec};
 use crate::generic::{Group, Verb};
 
 /// How a SQL database wants its statements written.
@@ -79,9 +79,10 @@ impl Syntax {
     /// `ALTER TABLE … ADD COLUMN`. The column's type is taken as it is.
     ///
     /// # Errors
-    /// For a column that takes no null and has no default: the rows that are there would have nothing in it.
-    pub fn add_column(&self, table: &TableName, column: &ColumnSpec) -> Result<String, Refusal> {
-        let refuse = |why: &str| Err(Refusal(format!("table `{table}`, column `{}`: {why}", column.name)));
+    /// For a column that takes no null and has no default: the rows that are there would have nothing in it. For one that
+    /// the database would take for another that is there.
+    pub fn add_column(&self, table: &TableSchema, column: &ColumnSpec) -> Result<String, Refusal> {
+        let refuse = |why: &str| Err(Refusal(format!("table `{}`, column `{}`: {why}", table.name, column.name)));
         let takes_null = column.nullable.unwrap_or(true);
         if !takes_null && column.default.is_none() {
             return refuse("rows that are there have no value for it: let it take null, or give it a default");
@@ -89,8 +90,14 @@ impl Syntax {
         if column.name.contains('\0') {
             return refuse("the name holds a NUL, which no SQL name can");
         }
+        let is_twin = |name: &String| *name != column.name && name.eq_ignore_ascii_case(&column.name);
+        if let Some(twin) =
+            table.columns.iter().map(|column| &column.name).find(|name| self.ignores_case && is_twin(name))
+        {
+            return refuse(&format!("it is the same name as `{twin}`, which the table has"));
+        }
         let definition = self.column(column, takes_null);
-        Ok(format!("ALTER TABLE {} ADD COLUMN {}{definition}", self.table(table), self.add_once))
+        Ok(format!("ALTER TABLE {} ADD COLUMN {}{definition}", self.table(&table.name), self.add_once))
     }
 
     /// A column as it is declared.
@@ -348,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_column_is_added() {
-        let table = TableName::parse("shop.orders");
+        let table = TableSchema { name: TableName::parse("shop.orders"), ..TableSchema::clone(&layout(&[0]).table) };
         let spec = |nullable, default: Option<&str>| ColumnSpec {
             nullable,
             default: default.map(Into::into),
@@ -358,6 +365,12 @@ mod tests {
         let once = Syntax { add_once: "IF NOT EXISTS ", ..SYNTAX };
         assert_snapshot!(once.add_column(&table, &spec(Some(false), Some("'-'"))).unwrap(), @r#"ALTER TABLE "shop"."orders" ADD COLUMN IF NOT EXISTS "no""te" TEXT NOT NULL DEFAULT ('-')"#);
         assert_snapshot!(SYNTAX.add_column(&table, &spec(Some(false), None)).unwrap_err(), @r#"table `shop.orders`, column `no"te`: rows that are there have no value for it: let it take null, or give it a default"#);
+        let twin = ColumnSpec::new("ID", "TEXT", true);
+        assert_snapshot!(SYNTAX.add_column(&table, &twin).unwrap_err(), @"table `shop.orders`, column `ID`: it is the same name as `id`, which the table has");
+        let exact = Syntax { ignores_case: false, ..SYNTAX };
+        assert_snapshot!(exact.add_column(&table, &twin).unwrap(), @r#"ALTER TABLE "shop"."orders" ADD COLUMN "ID" TEXT"#);
+        // Another process may have been faster.
+        assert!(SYNTAX.add_column(&table, &ColumnSpec::new("id", "TEXT", true)).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::contract::{Advice, Error};
-use crate::generic::Verb;
+use crate::generic::{Verb, is_passing};
 
 /// An error number, as the reference manuals of MySQL and MariaDB list it.
 struct Code {
@@ -31,7 +31,7 @@ const CODES: &[Code] = &[
     // It may go well the next time: locks, connections, servers that come and go, what runs full.
     code(1020, "ER_CHECKREAD", Advice::Retry),
     hinted(1021, "ER_DISK_FULL", Advice::Retry, "free space on the server's disk"),
-    code(1030, "ER_GET_ERRNO", Advice::Retry),
+    hinted(1030, "ER_GET_ERRNO", Advice::Retry, "see the server's error log"),
     code(1037, "ER_OUTOFMEMORY", Advice::Retry),
     code(1038, "ER_OUT_OF_SORTMEMORY", Advice::Retry),
     hinted(1040, "ER_CON_COUNT_ERROR", Advice::Retry, "raise `max_connections`"),
@@ -132,7 +132,9 @@ pub(super) fn error(doing: &str, error: sqlx::Error) -> Error {
         return match error {
             sqlx::Error::Tls(_) => tls(doing, error),
             // What rustls says of a certificate comes as this.
-            sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::InvalidData => tls(doing, error),
+            sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::InvalidData && !is_passing(io) => {
+                tls(doing, error)
+            }
             // The connection, or a server that was shut down in the middle of an answer.
             sqlx::Error::Io(_) => Error::new(Advice::Retry, doing).with_source(error),
             // Without TLS the password would be sent under a key that anybody may have put there.

@@ -5,7 +5,7 @@ use sqlx::mysql::MySqlRow;
 
 use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema, Upserts};
 use crate::mysql::codes;
-use crate::mysql::grammar::{Flavor, SYNTAX};
+use crate::mysql::grammar::{Flavor, SYNTAX, check_name};
 use crate::mysql::pool::Live;
 use crate::mysql::types;
 
@@ -35,6 +35,10 @@ WHERE constraint_schema = ? AND table_name = ? AND level = 'Column'
 
 /// The table as it is now, or `None` when it does not exist.
 pub(super) async fn describe(live: &mut Live, table: &TableName) -> Result<Option<TableSchema>, Error> {
+    // The server would say that it cannot compare.
+    for name in table.schema.iter().chain([&table.name]) {
+        check_name(table, name).map_err(|why| Error::pause(why.0).with_hint("say another name"))?;
+    }
     let doing = format!("describing table `{table}`");
     let failed = |error| codes::error(&doing, error);
     let Live { connection, server } = live;

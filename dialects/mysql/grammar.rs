@@ -128,7 +128,7 @@ impl Grammar for MySqlGrammar {
             Change::Add(column) => {
                 check_name(&table.name, &column.name)?;
                 declared(&table.name, column)?;
-                SYNTAX.add_column(&table.name, column)
+                SYNTAX.add_column(table, column)
             }
             Change::Widen(column) => {
                 let (column, takes_null) = widened(table, column)?;
@@ -167,7 +167,7 @@ fn widened(table: &TableSchema, column: &ColumnSpec) -> Result<(ColumnSpec, bool
     Ok((column, takes_null))
 }
 
-/// Names are of the characters of the Basic Multilingual Plane, at most 64, and do not end with a space.
+/// Names are of the characters of the Basic Multilingual Plane, at most 64, and do not end with white space.
 pub(super) fn check_name(table: &TableName, name: &str) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal(format!("table `{table}`: the name `{name}` {why}")));
     if name.is_empty() {
@@ -179,8 +179,8 @@ pub(super) fn check_name(table: &TableName, name: &str) -> Result<(), Refusal> {
     if let Some(c) = name.chars().find(|c| *c > '\u{ffff}') {
         return refuse(&format!("holds `{c}`: a name has no characters of four bytes there"));
     }
-    if name.ends_with(' ') {
-        return refuse("ends with a space");
+    if name.ends_with(|c: char| matches!(c, ' ' | '\t'..='\r')) {
+        return refuse("ends with white space");
     }
     Ok(())
 }
@@ -249,7 +249,7 @@ mod tests {
         };
         assert_snapshot!(refusal("t", "🦀", "int"), @"table `t`: the name `🦀` holds `🦀`: a name has no characters of four bytes there");
         assert_snapshot!(refusal("t", &"é".repeat(65), "int"), @"table `t`: the name `ééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé` has more than 64 characters");
-        assert_snapshot!(refusal("orders ", "a", "int"), @"table `orders `: the name `orders ` ends with a space");
+        assert_snapshot!(refusal("orders ", "a", "int"), @"table `orders `: the name `orders ` ends with white space");
         assert_snapshot!(refusal("t", "", "int"), @"table `t`: the name `` is empty");
         assert_snapshot!(refusal("t", "a", "blob"), @"table `t`, column `a`: type `blob`: rowfall writes no bytes yet: declare it text");
         assert_snapshot!(refusal("t", "a", "int); DROP TABLE x; --"), @"table `t`, column `a`: type `int); DROP TABLE x; --`: it cannot be read as a type");

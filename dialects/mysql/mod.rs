@@ -18,7 +18,6 @@ mod check;
 mod codes;
 mod describe;
 mod grammar;
-mod json;
 mod pool;
 mod progress;
 mod session;

@@ -827,3 +827,31 @@ async fn a_server_with_other_settings_keeps_what_it_acknowledged() {
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }
+
+/// A server that is short of time or of connections may say so in its own words where TLS is expected.
+#[tokio::test]
+async fn a_server_that_breaks_off_tls_is_asked_again() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let database = Database::new(Product::MariaDb, "broken_tls").await;
+    let behind = ("127.0.0.1", database.server.port);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = database.server.url(&database.name).replace(&behind.1.to_string(), &port.to_string());
+    let between = async {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = tokio::net::TcpStream::connect(behind).await.unwrap();
+        let mut greeting = [0; 1024];
+        let length = server.read(&mut greeting).await.unwrap();
+        client.write_all(&greeting[..length]).await.unwrap();
+        // It asks for TLS and begins with it at once.
+        let _ = client.read(&mut [0; 4096]).await.unwrap();
+        client.write_all(b"\x17\x00\x00\x02\xff\x10\x04#08004Too many connections").await.unwrap();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+    };
+    let connection = connect(&target(&format!("{url}?ssl-mode=required"))).unwrap();
+    let (answer, ()) = tokio::join!(connection.session.server(), between);
+    let error = answer.unwrap_err();
+    assert_eq!(error.advice, Advice::Retry, "{error:?}");
+    assert!(format!("{error:?}").contains("InvalidMessage"), "{error:?}");
+}

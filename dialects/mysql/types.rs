@@ -11,7 +11,7 @@
 //! | `varchar(n)`, `text` … | string; see below |
 //! | `char(n)` | string that does not end with a space: the server takes those away |
 //! | `enum('a','b')` | one of the names |
-//! | `json` | any JSON value. MariaDB keeps the text as it is. MySQL sorts keys, drops doubled ones and keeps numbers as 64-bit integers or doubles: a number that is neither is refused |
+//! | `json` | any JSON value. MariaDB keeps the text as it is. MySQL sorts keys, drops doubled ones and keeps numbers as 64-bit integers or doubles: a number that is neither is refused, and what lies more than 100 deep |
 //! | `date` | date, years 1000 to 9999 |
 //! | `datetime(d)` | timestamp(d) in UTC, years 1000 to 9999 |
 //! | `timestamp(d)` | timestamp(d), 1970-01-01 00:00:01 to 2038-01-19 03:14:07 |

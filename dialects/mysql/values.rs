@@ -7,13 +7,15 @@ use sqlx::Arguments as _;
 use sqlx::mysql::{MySql, MySqlArguments};
 
 use crate::contract::{Advice, Block, Error, LogicalType, Mark, TableColumn, Values};
-use crate::generic::{push_date, push_decimal, push_time, push_timestamp, push_uuid};
+use crate::generic::{changed_number, depth, push_date, push_decimal, push_time, push_timestamp, push_uuid};
 use crate::mysql::grammar::Flavor;
-use crate::mysql::json::changed_number;
 use crate::mysql::types::{self, Charset, Room, Special};
 
 /// What a row and its parameters need beside their values: types, lengths, the statement's head.
 const PER_VALUE: usize = 16;
+
+/// How deep objects and arrays may lie in each other in MySQL's `json`; the server does not name the column.
+const JSON_DEPTH: usize = 100;
 
 /// A block whose columns were looked at once.
 pub(super) struct Source<'a> {
@@ -280,6 +282,12 @@ impl<'a> Field<'a> {
                     return Err("MySQL would change a number in it, which is neither an integer of 64 bits nor a \
                                 double: declare it longtext"
                         .into());
+                }
+                if value.len() > JSON_DEPTH && depth(value) > JSON_DEPTH {
+                    return Err(format!(
+                        "objects and arrays lie more than {JSON_DEPTH} deep in each other, which MySQL does not take: \
+                         declare it longtext"
+                    ));
                 }
                 add(out, value, value.len())
             }

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::contract::{Advice, Error};
+use crate::generic::is_passing;
 
 /// A code, or its first two characters for a whole class, as
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html> lists them. The first that fits counts.
@@ -78,7 +79,9 @@ pub(super) fn error(doing: &str, error: sqlx::Error) -> Error {
     // Everything else is about the way there.
     let (advice, hint) = match &error {
         sqlx::Error::Tls(_) => (Advice::Pause, Some(TLS)),
-        sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => (Advice::Pause, Some(TLS)),
+        sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData && !is_passing(io) => {
+            (Advice::Pause, Some(TLS))
+        }
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => (Advice::Retry, None),
         _ => (Advice::Pause, None),
     };

@@ -54,7 +54,9 @@ ORDER BY NOT i.indisprimary, i.indexrelid";
 pub(super) async fn describe(connection: &mut PgConnection, table: &TableName) -> Result<Option<TableSchema>, Error> {
     // A longer name would be cut, and another table found.
     for name in table.schema.iter().chain([&table.name]) {
-        check_name(name).map_err(|why| Error::pause(format!("table `{table}`: {why}")))?;
+        check_name(name).map_err(|why| {
+            Error::pause(format!("table `{}`: {why}", table.to_string().escape_debug())).with_hint("say another name")
+        })?;
     }
     let failed = |error| codes::error(&format!("describing table `{table}`"), error);
     // Both questions see the same table.

@@ -60,7 +60,7 @@ impl Grammar for PostgresGrammar {
             let wanted = types::parse(&column.type_text)
                 .map_err(|why| Refusal(format!("table `{}`, column `{}`: {why}", table.name, column.name)))?;
             match change {
-                Change::Add(_) => ddl.statements.push(SYNTAX.add_column(&table.name, column)?),
+                Change::Add(_) => ddl.statements.push(SYNTAX.add_column(table, column)?),
                 Change::Widen(_) => widen(&mut actions, &mut ddl.notes, table, column, &wanted)?,
             }
         }
@@ -110,15 +110,15 @@ fn widen(
     Ok(())
 }
 
-/// Refuses a name that the server would cut.
+/// Refuses a name that the server would cut, or could not even be asked for.
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    if name.len() <= MAX_NAME {
-        return Ok(());
-    }
-    Err(Refusal(format!(
-        "the name `{name}` has {} bytes, and Postgres keeps {MAX_NAME}: say a shorter one",
-        name.len()
-    )))
+    let why = match name.len() {
+        0 => "is empty".to_owned(),
+        1..=MAX_NAME if name.contains('\0') => "holds a NUL, which no SQL name can".to_owned(),
+        1..=MAX_NAME => return Ok(()),
+        length => format!("has {length} bytes, and Postgres keeps {MAX_NAME}: say a shorter one"),
+    };
+    Err(Refusal(format!("the name `{}` {why}", name.escape_debug())))
 }
 
 #[cfg(test)]

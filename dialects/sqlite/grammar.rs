@@ -55,7 +55,7 @@ impl Grammar for SqliteGrammar {
             let wanted = types::parse(&column.type_text)
                 .map_err(|why| Refusal(format!("table `{}`, column `{}`: {why}", table.name, column.name)))?;
             match change {
-                Change::Add(_) => statements.push(SYNTAX.add_column(&table.name, column)?),
+                Change::Add(_) => statements.push(SYNTAX.add_column(table, column)?),
                 Change::Widen(_) => refuse_narrow(table, column, &wanted)?,
             }
         }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rowfall_dialects::contract::{Column, LogicalType, Mark, Values};
 
+use super::json::has_half_a_pair;
 use super::program::ValueRule;
 use super::{decimal, time};
 use crate::config::Unit;
@@ -46,6 +47,8 @@ pub(super) enum Misfit {
 }
 
 const NUMBER: &str = "a number";
+/// Databases that look into JSON keep texts of Unicode.
+const HALF_A_PAIR: Misfit = Misfit::Form("Unicode: half of a surrogate pair stands in it");
 const FRACTION: &str = "a number with a fraction";
 
 impl Cell<'_> {
@@ -241,6 +244,7 @@ impl Cell<'_> {
     pub(super) fn nested(self, json: &str, kind: &'static str) -> Result<(), Misfit> {
         match (&self.rule.logical, &mut self.column.values) {
             (LogicalType::String, Values::Text(values)) => values.push(json),
+            (LogicalType::Json, _) if has_half_a_pair(json) => return Err(HALF_A_PAIR),
             (LogicalType::Json, Values::Text(values)) if json.starts_with('{') => values.push(json),
             _ => return Err(Misfit::Kind(kind)),
         }

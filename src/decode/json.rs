@@ -168,6 +168,25 @@ fn wrong_escape(json: &[u8]) -> Option<usize> {
     None
 }
 
+/// Whether half of a surrogate pair stands in a string, which JSON's grammar allows and Unicode does not. The escapes were
+/// seen to be right.
+pub(super) fn has_half_a_pair(json: &str) -> bool {
+    let unit = |at: usize| {
+        let digits = json.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut from = 0;
+    while let Some(at) = json[from..].find('\\').map(|at| from + at) {
+        from = match unit(at) {
+            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => at + 12,
+            Some(0xd800..=0xdfff) => return true,
+            Some(_) => at + 6,
+            None => at + 2,
+        };
+    }
+    false
+}
+
 /// How many objects and arrays begin, counting those in strings. In runs that a byte can count, which is what compilers
 /// make vector instructions of.
 fn opening(json: &[u8]) -> usize {

@@ -277,7 +277,7 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     for Found { route, topic, table, .. } in &mut found {
         let refused = match table {
             Ok(Table::There(schema)) => ready(connection, route, schema).await.err(),
-            Ok(Table::Missing { spec, .. }) => first(problems(connection, Intent::Create(spec)).await?).err(),
+            Ok(Table::Missing { spec, .. }) => first(route, problems(connection, Intent::Create(spec)).await?).err(),
             Err(_) => None,
         };
         if let Some(problem) = refused {
@@ -317,12 +317,14 @@ async fn settle(connection: &Connection, found: Found) -> Result<Prepared, Unrea
 /// The program that fills the table, if nothing keeps this user from running it.
 async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<RowProgram>, Problem> {
     let program = reconcile::compile(route, schema)?;
-    first(problems(connection, intent(route, schema)).await?)?;
+    first(route, problems(connection, intent(route, schema)).await?)?;
     Ok(program)
 }
 
-fn first(problems: Vec<Problem>) -> Result<(), Problem> {
-    problems.into_iter().next().map_or(Ok(()), Err)
+/// The first of them, with the topic.
+fn first(route: &Route, problems: Vec<Problem>) -> Result<(), Problem> {
+    let first = problems.into_iter().next();
+    first.map_or(Ok(()), |problem| Err(problem.within(&format!("topic {}", route.topic))))
 }
 
 /// What the route will do with its table.

@@ -57,7 +57,7 @@ impl Grammar for MemoryGrammar {
 
     fn alter_table(&self, table: &TableSchema, changes: &[Change], _: Option<&str>) -> Result<Ddl, Refusal> {
         let statement = |change: &Change| match change {
-            Change::Add(column) => SYNTAX.add_column(&table.name, column),
+            Change::Add(column) => SYNTAX.add_column(table, column),
             Change::Widen(column) => widen(table, column),
         };
         Ok(Ddl::new(table.name.clone(), changes.iter().map(statement).collect::<Result<_, _>>()?))

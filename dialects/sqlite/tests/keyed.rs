@@ -160,9 +160,9 @@ async fn a_column_that_is_there_already_was_added() {
     directory.run("CREATE TABLE t (a INTEGER)").await;
     let table = describe(&connection, "t").await;
     let add = |name: &str| Change::Add(ColumnSpec::new(name, "TEXT", true));
-    let ddl = connection.grammar.alter_table(&table, &[add("A"), add("b")], None).unwrap();
+    let ddl = connection.grammar.alter_table(&table, &[add("a"), add("b")], None).unwrap();
     assert_snapshot!(ddl.statements.join("\n"), @r#"
-    ALTER TABLE "main"."t" ADD COLUMN "A" TEXT
+    ALTER TABLE "main"."t" ADD COLUMN "a" TEXT
     ALTER TABLE "main"."t" ADD COLUMN "b" TEXT
     "#);
     connection.session.execute(&ddl).await.unwrap();

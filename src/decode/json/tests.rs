@@ -125,6 +125,21 @@ fn texts_keep_what_was_written() {
     assert_eq!(value("string", "null"), "null");
     assert_eq!(value("string", "1e400"), "1e400");
     assert_eq!(value("string", r#""\ud800""#), "takes string, the text is not a string that JSON allows");
+    assert_eq!(value("string", r#"{"a":"\ud800"}"#), r#"{"a":"\ud800"}"#, "as it was written");
+}
+
+#[test]
+fn json_that_is_taken_apart_is_unicode() {
+    for whole in [r#"{"a":"\ud83e\udd80"}"#, r#"{"a":"\\ud800"}"#, r#"{"a":"\u0000\ue000"}"#, r#"{"a":"🦀\\"}"#] {
+        assert_eq!(value("json", whole), whole);
+    }
+    for half in [r#"{"a":"\ud800"}"#, r#"{"\udc00":1}"#, r#"{"a":["\udd80\ud83e"]}"#, r#"{"a":"\ud83e\ud83e\udd80"}"#] {
+        assert_eq!(
+            value("json", half),
+            "takes json, the text is not Unicode: half of a surrogate pair stands in it",
+            "{half}"
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What MySQL does to the numbers of a JSON text: it keeps an integer of 64 bits or a double.
+//! What becomes of a JSON text in databases that take it apart: MySQL and ClickHouse keep a number as an integer of 64 bits
+//! or as a double, and none takes objects and arrays in each other without end.
 
-/// The first number of a JSON text that MySQL would change: neither an integer of 64 bits nor what a double is
-/// written as.
-pub(super) fn changed_number(json: &str) -> bool {
+/// Whether a number of a JSON text would be changed: it is neither an integer of 64 bits nor what a double is written as.
+pub(crate) fn changed_number(json: &str) -> bool {
     let bytes = json.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -20,6 +20,25 @@ pub(super) fn changed_number(json: &str) -> bool {
         }
     }
     false
+}
+
+/// How many objects and arrays lie in each other.
+pub(crate) fn depth(json: &str) -> usize {
+    let bytes = json.as_bytes();
+    let (mut at, mut depth, mut deepest) = (0, 0usize, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = end_of_text(bytes, at) - 1,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    deepest
 }
 
 /// Behind the quote that ends the text which starts at `at`.
@@ -103,6 +122,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn depth_counts_what_is_open() {
+        for (json, expected) in [("1", 0), ("{}", 1), (r#"{"a":[{}],"b":[]}"#, 3), (r#"["[[\"[",[]]"#, 2)] {
+            assert_eq!(depth(json), expected, "{json}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_double_is_kept(double in any::<f64>().prop_filter("a number", |double| double.is_finite())) {
@@ -112,7 +138,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(text in ".{0,30}") {
-            let _ = changed_number(&text);
+            let _ = (changed_number(&text), depth(&text));
         }
     }
 }
