@@ -53,8 +53,8 @@ const RECORDS_IN_MANY: u32 = 1_000_000;
 pub(crate) fn run(arguments: &Arguments, services: &Services) -> Result<bool, String> {
     let Services { kafka, clickhouse, .. } = services;
     let machine = crate::table::machine(services);
-    let stage = Stage::new(kafka, clickhouse, Topic::filled(kafka, arguments.records, PARTITIONS));
-    let parts = stage.with_expected_rows(|table| Parts::of(clickhouse, table, arguments.records));
+    let stage = Stage::new(kafka, clickhouse, Topic::filled(kafka, arguments.records(), PARTITIONS));
+    let parts = stage.with_expected_rows(|table| Parts::of(clickhouse, table, arguments.records()));
     let cases = CASES.map(|(name, case)| (name.to_owned(), case));
     let mut rows = stage.rows(arguments.runs, cases, |name, case| match case {
         Case::Reader => reader(&stage),

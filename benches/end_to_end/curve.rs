@@ -51,7 +51,7 @@ impl Case {
 /// Prints the table.
 pub(crate) fn run(arguments: &Arguments, services: &Services, clickhouse: &ClickHouse) -> Result<(), String> {
     let machine = crate::table::machine(services);
-    let topic = Topic::filled(&services.kafka, arguments.records, PARTITIONS);
+    let topic = Topic::filled(&services.kafka, arguments.records(), PARTITIONS);
     let stage = Stage::new(&services.kafka, clickhouse, topic);
     let cases = SIZES.map(Case::new);
     let inserts = || -> f64 {

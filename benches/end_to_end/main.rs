@@ -1,7 +1,7 @@
 //! rowfall from Kafka into ClickHouse, measured on the real servers: beside what bounds it, beside its peers, or with
-//! batches of several sizes. One table from one run.
+//! batches of several sizes; or into each of the other databases beside its bare statement. One table from one run.
 //!
-//! `./x bench --records 1000000 --runs 1 --marks`, `./x bench peers`, `./x bench curve`
+//! `./x bench --records 1000000 --runs 1 --marks`, `./x bench peers`, `./x bench curve`, `./x bench databases`
 //!
 //! All CPU is counted by the kernel for whole processes: whatever else uses the servers meanwhile is counted as theirs.
 
@@ -9,7 +9,10 @@ mod bounds;
 mod ceilings;
 mod cost;
 mod curve;
+mod databases;
 mod marks;
+#[path = "../memory.rs"]
+mod memory;
 mod peers;
 mod stage;
 #[allow(dead_code, reason = "written for the tests, which use the rest")]
@@ -35,16 +38,16 @@ struct Arguments {
     /// What rowfall is measured beside
     #[arg(value_enum, default_value_t = Beside::Bounds)]
     beside: Beside,
-    /// Records to move
-    #[arg(long, default_value_t = 4_000_000)]
-    records: u32,
-    /// Runs of everything, of which the median is shown
+    /// Records to move; 4,000,000, or 200,000 into databases
+    #[arg(long)]
+    records: Option<u32>,
+    /// Runs of everything, of which the median is shown, for databases the best
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Fail unless rowfall with its defaults keeps the marks
     #[arg(long)]
     marks: bool,
-    /// Of the peers, only those that have this in their name
+    /// Of the peers or databases, only those that have this in their name
     #[arg(long, default_value = "")]
     only: String,
     /// Given by cargo
@@ -55,6 +58,15 @@ struct Arguments {
     read: Option<Vec<String>>,
 }
 
+impl Arguments {
+    fn records(&self) -> u32 {
+        self.records.unwrap_or(match self.beside {
+            Beside::Databases => 200_000,
+            Beside::Bounds | Beside::Peers | Beside::Curve => 4_000_000,
+        })
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Beside {
     /// A bare reader, and the server's own insert
@@ -63,12 +75,14 @@ enum Beside {
     Peers,
     /// Itself, with batches of several sizes
     Curve,
+    /// The bare statement of each database with transactions
+    Databases,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(read) = &arguments.read {
-        ceilings::read(&read[0], &read[1], arguments.records);
+        ceilings::read(&read[0], &read[1], arguments.records());
         return ExitCode::SUCCESS;
     }
     // Under `cargo test --all-targets` there is nothing to measure.
@@ -95,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         Beside::Bounds => bounds::run(arguments, &services),
         Beside::Peers => peers::run(arguments, &services, &Private::start()?.clickhouse),
         Beside::Curve => curve::run(arguments, &services, &Private::start()?.clickhouse).map(|()| true),
+        Beside::Databases => databases::run(arguments, &services),
     }
 }
 
@@ -140,7 +155,7 @@ impl Private {
 fn what_was_moved(arguments: &Arguments) -> String {
     format!(
         "{} records of `benches/workload.rs`, {PARTITIONS} partitions, lz4; {}",
-        table::thousands(arguments.records),
+        table::thousands(arguments.records()),
         if arguments.runs == 1 { "one run".to_owned() } else { format!("medians of {} runs", arguments.runs) },
     )
 }

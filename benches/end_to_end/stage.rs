@@ -113,16 +113,11 @@ impl<'s> Stage<'s> {
     pub(crate) fn rowfall(&self, table: &str, settings: &[String]) -> Result<Done, String> {
         let (topic, brokers) = (&self.topic.name, &self.kafka.brokers);
         let target = support::target(self.clickhouse);
-        let config = support::config_file(&format!(
+        let config = format!(
             "name: {table}\nkafka: {{ brokers: '{brokers}' }}\ntarget: {{ url: '{target}' }}\n\
              topics: {{ {topic}: {{ table: {table} }} }}\n"
-        ));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rowfall"));
-        command.args(["run", "--until-end", "--output", "json", "-c"]).arg(&config.path).env_remove("ROWFALL_LOG");
-        settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
-        let ran = cost::run(&mut [command])?;
-        let summary: serde_json::Value = serde_json::from_str(ran.stdout.trim()).expect("a JSON summary");
-        Ok(Done { seconds: summary["seconds"].as_f64().expect("a number"), own: Some(ran) })
+        );
+        rowfall(&config, settings)
     }
 
     pub(crate) fn query(&self, text: &str) -> String {
@@ -159,4 +154,15 @@ impl<'s> Stage<'s> {
              at, session, url, ifNull(note, 'null'))) FROM {table}"
         ))
     }
+}
+
+/// The program with this configuration and these settings, to the topic's end.
+pub(crate) fn rowfall(config: &str, settings: &[String]) -> Result<Done, String> {
+    let config = support::config_file(config);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowfall"));
+    command.args(["run", "--until-end", "--output", "json", "-c"]).arg(&config.path).env_remove("ROWFALL_LOG");
+    settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
+    let ran = cost::run(&mut [command])?;
+    let summary: serde_json::Value = serde_json::from_str(ran.stdout.trim()).expect("a JSON summary");
+    Ok(Done { seconds: summary["seconds"].as_f64().expect("a number"), own: Some(ran) })
 }

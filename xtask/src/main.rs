@@ -31,8 +31,8 @@ enum Command {
         #[arg(long)]
         deny: bool,
     },
-    /// Run the benches, the last against real servers: one table, also written to target/. `peers` and `curve` in front of
-    /// the arguments measure other things and leave the first benches out
+    /// Run the benches, the last against real servers: one table, also written to target/. `peers`, `curve` and `databases`
+    /// in front of the arguments measure other things and leave the first benches out
     Bench(Measured),
     /// Prove over minutes what is promised of a long run: outages, too many parts, full load, memory; with private servers
     Soak {
@@ -73,7 +73,7 @@ struct Measured {
     /// Leave the servers running afterwards
     #[arg(long)]
     keep: bool,
-    /// Passed on to the end-to-end bench: [peers|curve] --records N, --runs N, --marks
+    /// Passed on to the end-to-end bench: [peers|curve|databases] --records N, --runs N, --marks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -161,7 +161,7 @@ fn test_command(args: &[String]) -> Vec<&'static str> {
 
 /// Whether a bench with these arguments is also one of what a core decodes and encodes.
 fn measures_cores(args: &[String]) -> bool {
-    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve"))
+    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve" | "databases"))
 }
 
 /// Runs `work` with all servers up, and leaves them as they were found.
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_and_batch_sizes_are_measured_without_the_rest() {
+    fn peers_batch_sizes_and_databases_are_measured_without_the_rest() {
         let bench = |args: &[&str]| match Cli::parse_from([&["x", "bench"], args].concat()).command {
             Command::Bench(Measured { keep, args }) => (keep, measures_cores(&args), args),
             _ => panic!("not a bench"),
@@ -243,6 +243,7 @@ mod tests {
         assert!(keep && !cores);
         assert_eq!(args, ["peers", "--records", "300000", "--marks"]);
         assert!(!bench(&["curve"]).1);
+        assert!(!bench(&["databases"]).1);
         assert!(bench(&["--marks"]).1);
         assert!(bench(&[]).1);
     }

@@ -62,7 +62,7 @@ impl Peer for Rowfall {
 /// Prints the table; whether the marks are kept, if they are asked for.
 pub(crate) fn run(arguments: &Arguments, services: &Services, clickhouse: &ClickHouse) -> Result<bool, String> {
     let machine = crate::table::machine(services);
-    let topic = Topic::filled(&services.kafka, arguments.records, PARTITIONS);
+    let topic = Topic::filled(&services.kafka, arguments.records(), PARTITIONS);
     let stage = Stage::new(&services.kafka, clickhouse, topic);
     let mut peers = all();
     peers.retain(|peer| peer.name().to_lowercase().contains(&arguments.only.to_lowercase()));
