@@ -219,6 +219,9 @@ mod tests {
         let text = Piece::Text("e_${x}_t_".to_owned());
         assert_eq!(table.name, [text, Piece::Field(vec!["after".to_owned(), "kind".to_owned()])]);
         assert_eq!(topics("orders").check_template("${header:x}_${field:a.b}"), Ok(()));
+        for name in ["a\0b", "a\u{e000}b_${field:x.y}"] {
+            assert_eq!(parse_table(&format!("s.{name}")), TableName { schema: Some("s".into()), name: name.into() });
+        }
     }
 
     #[test]

@@ -54,14 +54,13 @@ impl Piece {
 
 /// Reads a table's name as [`TableName::parse`] does; a dot inside a template separates nothing.
 pub(super) fn parse_table(text: &str) -> TableName {
-    // No name holds it.
-    const DOT: &str = "\0";
+    let dot = ('\u{e000}'..).find(|c| !text.contains(*c)).expect("no text has them all").to_string();
     let mut masked = text.to_owned();
     for (template, _) in templates(text).filter(|(template, _)| template.contains('.')) {
-        masked = masked.replace(template, &template.replace('.', DOT));
+        masked = masked.replace(template, &template.replace('.', &dot));
     }
     let TableName { schema, name } = TableName::parse(&masked);
-    TableName { schema: schema.map(|schema| schema.replace(DOT, ".")), name: name.replace(DOT, ".") }
+    TableName { schema: schema.map(|schema| schema.replace(&dot, ".")), name: name.replace(&dot, ".") }
 }
 
 /// Whether what stands between the braces is filled in for each record; an error when it names nothing.
