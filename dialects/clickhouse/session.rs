@@ -15,8 +15,8 @@ use crate::contract::{
     Advice, Block, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
 };
 
-/// Bytes that are encoded and sent at a time; with compression one frame of it, for which ClickHouse itself takes from
-/// 64 KiB to 1 MiB. They stay in the processor's cache until they are sent.
+/// Bytes that are encoded and sent at a time; with compression one frame of it. They stay in the processor's cache until they
+/// are sent, and are small enough to be taken from the heap again and again.
 const CHUNK: usize = 48 << 10;
 
 /// For DDL, which may wait for other replicas.
