@@ -22,7 +22,7 @@ pub struct Allocator;
 #[cfg(target_os = "linux")]
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_large(layout.size(), layout) {
+        if is_large(layout) {
             return pages(layout.size());
         }
         // SAFETY: as the caller promises.
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_large(layout.size(), layout) {
+        if is_large(layout) {
             // Fresh pages are zero.
             return pages(layout.size());
         }
@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
-        if is_large(layout.size(), layout) {
+        if is_large(layout) {
             // SAFETY: it was mapped with this size.
             unsafe { libc::munmap(piece.cast(), layout.size()) };
             return;
@@ -52,11 +52,12 @@ unsafe impl GlobalAlloc for Allocator {
         // SAFETY: large pieces were mapped with this size; a piece that becomes large or small is copied, as far as both
         // sizes go, and its old place is freed as it was made.
         unsafe {
-            match (is_large(layout.size(), layout), is_large(size, layout)) {
+            let wanted = Layout::from_size_align_unchecked(size, layout.align());
+            match (is_large(layout), is_large(wanted)) {
                 (false, false) => System.realloc(piece, layout, size),
                 (true, true) => or_null(libc::mremap(piece.cast(), layout.size(), size, libc::MREMAP_MAYMOVE)),
                 _ => {
-                    let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+                    let new = self.alloc(wanted);
                     if !new.is_null() {
                         piece.copy_to_nonoverlapping(new, layout.size().min(size));
                         self.dealloc(piece, layout);
@@ -69,8 +70,8 @@ unsafe impl GlobalAlloc for Allocator {
 }
 
 #[cfg(target_os = "linux")]
-fn is_large(size: usize, layout: Layout) -> bool {
-    size >= LARGE && layout.align() <= 4096
+fn is_large(layout: Layout) -> bool {
+    layout.size() >= LARGE && layout.align() <= 4096
 }
 
 #[cfg(target_os = "linux")]

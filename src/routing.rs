@@ -1,13 +1,12 @@
 //! Which of several tables a record goes to, where the table's name has parts that each record says.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 
 use rowfall_dialects::contract::TableName;
 use sonic_rs::JsonValueTrait;
 
 use crate::config::{Piece, TableTemplate};
-use crate::decode::{BadRecord, Record, header_text};
+use crate::decode::{BadRecord, Record, bad, header_text};
 
 /// Between schema and name: no part of a name may hold it.
 const SEPARATOR: char = '\0';
@@ -15,19 +14,10 @@ const SEPARATOR: char = '\0';
 /// Finds the table of each record. One per worker and topic.
 #[derive(Debug)]
 pub struct Router {
-    schema: Option<Vec<Source>>,
-    name: Vec<Source>,
+    template: TableTemplate,
     /// The name of the record's table, filled in anew for each record.
     written: String,
     known: HashMap<Box<str>, usize>,
-}
-
-/// Where a piece of the name comes from.
-#[derive(Debug)]
-enum Source {
-    Text(Box<str>),
-    Header(CString),
-    Field(Box<[String]>),
 }
 
 /// Where a record goes.
@@ -43,13 +33,7 @@ impl Router {
     /// For tables of such names.
     #[must_use]
     pub fn new(template: &TableTemplate) -> Self {
-        let sources = |pieces: &Vec<Piece>| pieces.iter().map(Source::new).collect();
-        Self {
-            schema: template.schema.as_ref().map(sources),
-            name: sources(&template.name),
-            written: String::new(),
-            known: HashMap::new(),
-        }
+        Self { template: template.clone(), written: String::new(), known: HashMap::new() }
     }
 
     /// The record's table.
@@ -59,11 +43,11 @@ impl Router {
     #[inline]
     pub fn way(&mut self, record: &Record<'_>) -> Result<Way, BadRecord> {
         self.written.clear();
-        if let Some(schema) = &self.schema {
+        if let Some(schema) = &self.template.schema {
             write(schema, record, &mut self.written)?;
             self.written.push(SEPARATOR);
         }
-        write(&self.name, record, &mut self.written)?;
+        write(&self.template.name, record, &mut self.written)?;
         match self.known.get(self.written.as_str()) {
             Some(table) => Ok(Way::Known(*table)),
             None => Ok(Way::New(self.table())),
@@ -83,36 +67,26 @@ impl Router {
     }
 }
 
-impl Source {
-    fn new(piece: &Piece) -> Self {
-        match piece {
-            Piece::Text(text) => Self::Text(text.as_str().into()),
-            Piece::Header(name) => Self::Header(CString::new(name.as_str()).expect("the configuration refuses NUL")),
-            Piece::Field(way) => Self::Field(way.as_slice().into()),
-        }
-    }
-}
-
-fn write(sources: &[Source], record: &Record<'_>, written: &mut String) -> Result<(), BadRecord> {
-    for source in sources {
+fn write(pieces: &[Piece], record: &Record<'_>, written: &mut String) -> Result<(), BadRecord> {
+    for piece in pieces {
         let before = written.len();
-        match source {
-            Source::Text(text) => {
+        match piece {
+            Piece::Text(text) => {
                 written.push_str(text);
                 continue;
             }
-            Source::Header(name) => written.push_str(header_text(record, name)?),
-            Source::Field(way) => write_field(way, record, written)?,
+            Piece::Header(name) => written.push_str(header_text(record, name)?),
+            Piece::Field(way) => write_field(way, record, written)?,
         }
         if written[before..].is_empty() || written[before..].contains(SEPARATOR) {
-            return Err(refused(source, "is empty or holds a NUL, and is a part of the table's name"));
+            return Err(refused(piece, "is empty or holds a NUL, and is a part of the table's name"));
         }
     }
     Ok(())
 }
 
 fn write_field(way: &[String], record: &Record<'_>, written: &mut String) -> Result<(), BadRecord> {
-    let refuse = |reason: &str| refused(&Source::Field(way.into()), reason);
+    let refuse = |reason: &str| refused(&Piece::Field(way.to_vec()), reason);
     let value = record.value.ok_or_else(|| {
         let hint = "a tombstone can only be led by a header: `${header:…}` in the table's name";
         BadRecord { hint: hint.to_owned(), ..refuse("is missing, as the record has no value") }
@@ -130,19 +104,14 @@ fn write_field(way: &[String], record: &Record<'_>, written: &mut String) -> Res
     Ok(())
 }
 
-fn refused(source: &Source, reason: &str) -> BadRecord {
-    let what = match source {
-        Source::Text(_) => String::new(),
-        Source::Header(name) => format!("header `{}`", name.to_string_lossy()),
-        Source::Field(way) => format!("field `{}`", way.join(".")),
+#[cold]
+fn refused(piece: &Piece, reason: &str) -> BadRecord {
+    let what = match piece {
+        Piece::Text(_) => String::new(),
+        Piece::Header(name) => format!("header `{}`", name.to_string_lossy()),
+        Piece::Field(way) => format!("field `{}`", way.join(".")),
     };
-    BadRecord {
-        field: None,
-        column: None,
-        reason: format!("{what} {reason}"),
-        hint: "mend the producer, or change `table` of the topic".to_owned(),
-        cure: None,
-    }
+    bad(format!("{what} {reason}"), "mend the producer, or change `table` of the topic")
 }
 
 #[cfg(test)]
@@ -201,7 +170,7 @@ mod tests {
 
     #[test]
     fn headers_say_schema_and_table_and_the_last_one_counts() {
-        let header = |name: &str| Piece::Header(name.to_owned());
+        let header = |name: &str| Piece::Header(std::ffi::CString::new(name).unwrap());
         let mut router = router(Some(vec![header("tenant")]), vec![header("kind")]);
         let headers: [Header<'_>; 3] = [("kind", Some(b"a")), ("tenant", Some(b"t")), ("kind", Some(b"order"))];
         let table = TableName { schema: Some("t".to_owned()), name: "order".to_owned() };

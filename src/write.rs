@@ -72,8 +72,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Opens a lane into tables whose pace this is, for so many writes at once; each unit's outcome is told. `keeper`: with exactly-once the pipeline
-    /// whose progress the database keeps.
+    /// Opens a lane into tables whose pace this is, for so many writes at once; each unit's outcome is told. `keeper`: with
+    /// exactly-once the pipeline whose progress the database keeps.
     pub fn open(
         runtime: &tokio::runtime::Handle,
         session: Arc<dyn Session>,

@@ -215,7 +215,7 @@ mod tests {
         let table = parse_table("${header:tenant}.e_$${x}_${topic}_${field:after.kind}");
         let table = TableTemplate::new(&table, "t", None);
         assert!(table.varies());
-        assert_eq!(table.schema, Some(vec![Piece::Header("tenant".to_owned())]));
+        assert_eq!(table.schema, Some(vec![Piece::Header(c"tenant".to_owned())]));
         let text = Piece::Text("e_${x}_t_".to_owned());
         assert_eq!(table.name, [text, Piece::Field(vec!["after".to_owned(), "kind".to_owned()])]);
         assert_eq!(topics("orders").check_template("${header:x}_${field:a.b}"), Ok(()));

@@ -217,6 +217,18 @@ pub enum KeySource {
     Coordinates,
 }
 
+impl KeySource {
+    /// The columns that it names; none where it leaves them to the table or the records.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Value(names) | Self::Record(names) => names.clone(),
+            Self::Headers(headers) => headers.iter().map(|header| header.column.clone()).collect(),
+            Self::Coordinates => COORDINATES.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
 /// A header and the column that it fills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderColumn {

@@ -1,5 +1,7 @@
 //! Templates in a table's name: parts that the topic says, and parts that each record says.
 
+use std::ffi::CString;
+
 use regex::Captures;
 use rowfall_dialects::contract::TableName;
 
@@ -18,7 +20,7 @@ pub enum Piece {
     /// As it is.
     Text(String),
     /// The value of the record's last header of this name.
-    Header(String),
+    Header(CString),
     /// The value of a field of the record's value: the way to it through objects.
     Field(Vec<String>),
 }
@@ -46,7 +48,7 @@ impl Piece {
     fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Header(name) => format!("${{header:{name}}}"),
+            Self::Header(name) => format!("${{header:{}}}", name.to_string_lossy()),
             Self::Field(way) => format!("${{field:{}}}", way.join(".")),
         }
     }
@@ -66,7 +68,8 @@ pub(super) fn parse_table(text: &str) -> TableName {
 /// Whether what stands between the braces is filled in for each record; an error when it names nothing.
 pub(super) fn by_record(inner: &str) -> Option<Result<Piece, ()>> {
     if let Some(name) = inner.strip_prefix("header:") {
-        return Some(if name.is_empty() || name.contains('\0') { Err(()) } else { Ok(Piece::Header(name.to_owned())) });
+        let name = Some(name).filter(|name| !name.is_empty()).and_then(|name| CString::new(name).ok());
+        return Some(name.map(Piece::Header).ok_or(()));
     }
     let way: Vec<_> = inner.strip_prefix("field:")?.split('.').map(str::to_owned).collect();
     Some(if way.iter().any(String::is_empty) { Err(()) } else { Ok(Piece::Field(way)) })

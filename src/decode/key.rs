@@ -66,7 +66,7 @@ impl KeyDecoder {
     }
 }
 
-pub(super) fn bad(reason: impl Into<String>, hint: &str) -> BadRecord {
+pub(crate) fn bad(reason: impl Into<String>, hint: &str) -> BadRecord {
     BadRecord { field: None, column: None, reason: reason.into(), hint: hint.to_owned(), cure: None }
 }
 

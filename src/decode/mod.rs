@@ -23,7 +23,7 @@ mod time;
 pub(crate) use fields::Flattening;
 pub use json::Decoder;
 pub(crate) use json::is_too_deep;
-pub(crate) use key::header_text;
+pub(crate) use key::{bad, header_text};
 pub use program::{Lacking, Mapped, Part, Program, RefusedColumn};
 pub use record::{Headers, Record};
 pub use rows::{Folding, Keyed, OWN_VERSION, RowDecoder, RowProgram};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{Advice, Connection, TableName};
 
+use super::intake::refused;
 use super::prepare::{SAMPLE, first_records, settle};
 use super::{Found, Prepared, Unready};
 use crate::config::{Route, Settings, TableTemplate};
@@ -107,9 +108,8 @@ impl Destinations {
                 }
                 Err(bad) if found.is_empty() => {
                     let (partition, offset) = record.place;
-                    let place =
-                        format!("topic {}[{partition}] offset {offset}, table {}", self.topic.name, self.template());
-                    let problem = Problem::new(format!("{place}, {bad}"), bad.hint);
+                    let place = format!("topic {}[{partition}] offset {offset}", self.topic.name);
+                    let problem = refused(self.template(), bad).within(&place);
                     found.push(self.found(self.route.clone(), Err(Unready::Problem(problem)), None));
                 }
                 Err(_) => {}

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
+use rowfall_dialects::contract::TableName;
+
 use super::Report;
 use super::destination::{Destination, Destinations, Fill};
 use crate::batch::{OpenUnit, Units};
@@ -96,10 +98,7 @@ impl TopicIntake {
                     }
                     self.fills.len() - 1
                 }
-                Err(bad) => {
-                    let table = destinations.template();
-                    return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
-                }
+                Err(bad) => return Err(refused(destinations.template(), bad)),
             },
         };
         loop {
@@ -111,8 +110,7 @@ impl TopicIntake {
             let decoder = &mut self.fills[table].decoder;
             let Err(bad) = open.push(table, decoder, owned, record) else { return Ok(()) };
             if !self.evolved(table, &bad, record.value, reports)? {
-                let table = &self.fills[table].decoder.program().layout.table.name;
-                return Err(Problem::new(format!("table {table}, {bad}"), bad.hint));
+                return Err(refused(&self.fills[table].decoder.program().layout.table.name, bad));
             }
         }
     }
@@ -144,6 +142,12 @@ impl TopicIntake {
             self.lane.send(unit);
         }
     }
+}
+
+/// Why a record cannot go into its table.
+#[cold]
+pub(super) fn refused(table: &TableName, bad: BadRecord) -> Problem {
+    Problem::new(format!("table {table}, {bad}"), bad.hint)
 }
 
 impl TableIntake {

@@ -18,11 +18,7 @@ pub(super) fn keyed(route: &Route, table: &TableSchema) -> Result<Option<Keyed>,
             Problem::new(format!("table {} has no column `{name}`", table.name), "add it, or say another `primary_key`")
         })
     };
-    let wanted: Vec<String> = match source {
-        KeySource::Value(names) | KeySource::Record(names) => names.clone(),
-        KeySource::Headers(headers) => headers.iter().map(|header| header.column.clone()).collect(),
-        KeySource::Coordinates => COORDINATES.map(str::to_owned).to_vec(),
-    };
+    let wanted = source.columns();
     for name in &wanted {
         index(name)?;
     }

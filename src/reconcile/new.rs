@@ -143,7 +143,7 @@ fn key(
             }
             new.append(columns);
             *columns = new;
-            Ok(headers.iter().map(|header| header.column.clone()).collect())
+            Ok(source.columns())
         }
         KeySource::Coordinates => {
             let types = [LogicalType::String, LogicalType::Int32, LogicalType::Int64];

@@ -49,11 +49,6 @@ impl Checker<'_> {
             }
             columns => KeySource::Value(columns.to_vec()),
         };
-        let names: Vec<_> = match &source {
-            KeySource::Value(names) | KeySource::Record(names) => names.iter().collect(),
-            KeySource::Headers(headers) => headers.iter().map(|header| &header.column).collect(),
-            KeySource::Coordinates => Vec::new(),
-        };
         if source == KeySource::Coordinates {
             if deletes {
                 let path = ["topics", topic, "deletes"];
@@ -66,6 +61,7 @@ impl Checker<'_> {
             }
             return Mode::Upsert { key: source, format: KeyFormat::Json, deletes: false, absent: absent.into() };
         };
+        let names = source.columns();
         let twice = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
         let whole = match &source {
             KeySource::Value(_) => headers.is_empty(),
