@@ -34,4 +34,6 @@ pub mod problem;
 pub mod reconcile;
 pub mod routing;
 pub mod source;
+#[cfg(test)]
+mod testing;
 pub mod write;

@@ -284,20 +284,12 @@ mod tests {
     use crate::config::{Absent, Mode};
     use crate::decode::Headers;
     use crate::reconcile;
-    use rowfall_dialects::contract::{ColumnDefault, LogicalType, TableColumn, TableName, Upserts};
+    use crate::testing::column;
+    use rowfall_dialects::contract::{TableName, Upserts};
 
     /// A decoder for a table of these columns (`name type`), of which `key` is the key.
     fn decoder(columns: &[&str], key: &[&str], source: KeySource, format: KeyFormat) -> RowDecoder {
-        let column = |text: &&str| {
-            let (name, logical) = text.split_once(' ').unwrap();
-            TableColumn {
-                name: name.to_owned(),
-                type_text: logical.to_owned(),
-                value: Ok(logical.parse::<LogicalType>().unwrap().into()),
-                default: ColumnDefault::None,
-            }
-        };
-        let table = TableSchema::new(TableName::parse("t"), "table", columns.iter().map(column).collect());
+        let table = TableSchema::new(TableName::parse("t"), "table", columns.iter().map(|text| column(text)).collect());
         let upserts = Upserts::Keys(vec![key.iter().map(|name| (*name).to_owned()).collect()]);
         let deletes = source != KeySource::Coordinates;
         let mode = Mode::Upsert { key: source, format, deletes, absent: Absent::Keep };

@@ -2,8 +2,9 @@ use super::*;
 use crate::config::{Absent, KeyFormat, KeySource, Mode, Nested};
 use crate::infer::infer;
 use crate::reconcile;
+use crate::testing::column;
 use insta::assert_snapshot;
-use rowfall_dialects::contract::{ColumnDefault, TableColumn, TableName, TableSchema, Upserts, ValueType};
+use rowfall_dialects::contract::{TableName, TableSchema, Upserts};
 
 fn route() -> Route {
     Route::new("t", TableName::parse("t"))
@@ -11,17 +12,7 @@ fn route() -> Route {
 
 /// A table of these columns (`name type`, with `?` behind it where it takes null), and records as key and value.
 fn told(route: &Route, columns: &[&str], records: &[(Option<&str>, Option<&str>)]) -> String {
-    let column = |text: &&str| {
-        let (name, type_text) = text.split_once(' ').unwrap();
-        let logical = type_text.trim_end_matches('?').parse::<LogicalType>().unwrap();
-        TableColumn {
-            name: name.to_owned(),
-            type_text: type_text.to_owned(),
-            value: Ok(ValueType { nullable: type_text.ends_with('?'), ..logical.into() }),
-            default: ColumnDefault::None,
-        }
-    };
-    let table = TableSchema::new(TableName::parse("t"), "table", columns.iter().map(column).collect());
+    let table = TableSchema::new(TableName::parse("t"), "table", columns.iter().map(|text| column(text)).collect());
     let table = Arc::new(TableSchema { upserts: Upserts::Keys(vec![vec!["id".to_owned()]]), ..table });
     let program = reconcile::compile(route, &table).unwrap();
     let values: Vec<_> = records.iter().filter_map(|(_, value)| value.map(|v| v.as_bytes().to_vec())).collect();

@@ -147,19 +147,11 @@ fn refuse_coordinates(keyed: &Keyed, table: &TableSchema) -> Result<(), Problem>
 mod tests {
     use super::*;
     use crate::config::KeyFormat;
+    use crate::testing::column;
     use insta::assert_snapshot;
-    use rowfall_dialects::contract::{ColumnDefault, TableColumn, TableName};
+    use rowfall_dialects::contract::TableName;
 
     fn table(upserts: Upserts) -> TableSchema {
-        let column = |text: &str| {
-            let (name, logical) = text.split_once(' ').unwrap();
-            TableColumn {
-                name: name.to_owned(),
-                type_text: logical.to_owned(),
-                value: Ok(logical.parse::<LogicalType>().unwrap().into()),
-                default: ColumnDefault::None,
-            }
-        };
         let columns = ["note string", "id int64", "region string", "_version uint64", "_deleted uint8"].map(column);
         TableSchema { upserts, ..TableSchema::new(TableName::parse("shop.orders"), "table", columns.into()) }
     }
