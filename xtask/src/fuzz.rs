@@ -27,11 +27,15 @@ fn fuzz(target: &str, minutes: u64) -> Result<()> {
     let seconds = format!("-max_total_time={}", minutes * 60);
     let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
     std::fs::create_dir_all(workspace().join(&corpus)).with_context(|| corpus.clone())?;
+    // Not every target has some.
+    let seeds = workspace().join(&seeds).is_dir().then_some(seeds);
     let status = Command::new("cargo")
         .current_dir(workspace())
         // Instrumentation is a flag of the compiler that only nightly takes otherwise.
         .env("RUSTC_BOOTSTRAP", "1")
-        .args(["fuzz", "run", "--sanitizer", "none", target, &corpus, &seeds, "--", &seconds])
+        .args(["fuzz", "run", "--sanitizer", "none", target, &corpus])
+        .args(seeds)
+        .args(["--", &seconds])
         .status()
         .context("cargo fuzz")?;
     ensure!(status.success(), "fuzzing {target} found something: see fuzz/artifacts/{target}");
