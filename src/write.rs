@@ -156,7 +156,14 @@ impl Writer {
         }
     }
 
-    async fn write(&self, unit: Unit) -> Result<Receipt, (Left, Problem)> {
+    async fn write(&self, mut unit: Unit) -> Result<Receipt, (Left, Problem)> {
+        let token = match unit.claimed.take() {
+            Some(claimed) => claimed.await.map_err(|_| (Left::Fenced, Problem::new("it was not claimed", "")))?,
+            None => format!("{:032x}", rand::random::<u128>()),
+        };
+        for block in &mut unit.blocks {
+            block.token = Some(token.as_str().into());
+        }
         // Of a unit behind both kinds some partitions can still be read again.
         let behind = { unit.spans.iter().filter_map(|span| self.left().get(&span.owned).copied()).max() };
         match behind {

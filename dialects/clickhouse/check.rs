@@ -112,7 +112,7 @@ async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str)
 
 /// Sends the settings of an insert with a question, and asks for them.
 async fn settings(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
-    let names: Vec<_> = PINNED.iter().chain([&EXPECTED]).map(|(name, _)| literal(name)).collect();
+    let names: Vec<_> = PINNED.iter().chain(EXPECTED).map(|(name, _)| literal(name)).collect();
     let sql = format!("SELECT name, value FROM system.settings WHERE name IN ({})", names.join(", "));
     let doing = format!("cannot use the settings that inserts into {} need", table.name);
     let values = session.inserts.clone().with_compression(clickhouse::Compression::None).query_raw(&sql);
@@ -131,7 +131,7 @@ fn differing(values: &[(String, String)]) -> Vec<Error> {
                 .with_hint(format!("set {name} to {pinned} in the user's settings profile"))
         })
     };
-    PINNED.iter().chain([&EXPECTED]).filter_map(wrong).collect()
+    PINNED.iter().chain(EXPECTED).filter_map(wrong).collect()
 }
 
 /// A replica that lost its Keeper takes no inserts.

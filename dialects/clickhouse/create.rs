@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::engine_text::EngineText;
 use super::grammar::{literal, quote, quote_table};
 use super::upserts::{self, Facts};
-use super::{describe, engines, type_names, types};
+use super::{again, describe, engines, type_names, types};
 use crate::contract::{ColumnSpec, Ddl, Refusal, Storage, TableSchema, TableSpec};
 
 /// The one statement. Expressions stand in it as they were given: what they mean is the server's to say.
@@ -60,7 +60,7 @@ pub(super) fn statement<'t>(
         ("ORDER BY", order_by),
         ("SAMPLE BY", storage.sample_by.clone()),
         ("TTL", storage.ttl.clone()),
-        ("SETTINGS", settings(&storage.settings)?),
+        ("SETTINGS", settings(&storage.settings, engine)?),
         ("COMMENT", storage.comment.as_deref().map(literal)),
     ];
     for (keyword, clause) in clauses {
@@ -112,8 +112,11 @@ fn key(expressions: &[String]) -> Option<String> {
     }
 }
 
-fn settings(settings: &BTreeMap<String, String>) -> Result<Option<String>, Refusal> {
+fn settings(settings: &BTreeMap<String, String>, engine: &str) -> Result<Option<String>, Refusal> {
     let mut clauses = Vec::new();
+    if engines::is_plain_merge_tree(engine) && !settings.contains_key(again::PLAIN) {
+        clauses.push(format!("{} = {}", again::PLAIN, again::WINDOW));
+    }
     for (setting, value) in settings {
         if !is_plain_name(setting) {
             return Err(Refusal(format!("`{setting}` is not the name of a ClickHouse setting")));

@@ -10,7 +10,7 @@ use super::hosts::Hosts;
 use super::native::{Encoder, regroup};
 use super::ops::Further;
 use super::server::ClickHouse;
-use super::{alter, check, cluster, describe, grammar};
+use super::{again, alter, check, cluster, describe, grammar};
 use crate::contract::{
     Advice, Block, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
 };
@@ -60,6 +60,9 @@ impl Session for Hosts {
                     problems.extend(self.everywhere(cluster, table, Duration::ZERO).await.err());
                 }
                 Ok(problems)
+            }
+            Intent::Deduplicate { table, blocks, within } => {
+                self.ask(|server| again::problems(server, table, blocks, within)).await
             }
             Intent::Create(spec) => {
                 let name = &self.any().resolve(&spec.name);
@@ -212,6 +215,9 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
 
     let mut insert =
         server.inserts.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ACKNOWLEDGE_TIMEOUT));
+    if let Some(token) = &block.token {
+        insert = insert.with_setting("insert_deduplication_token", &**token);
+    }
     let mut bytes = 0;
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);

@@ -67,13 +67,16 @@ pub struct Block {
     /// What each row does; empty where each is added. With operations no two rows have one key, and rows are sorted by
     /// key, so that writers who lock stored rows do it in one order.
     pub ops: Vec<Op>,
+    /// What tells it from every other block that was ever written, where it may come again: a dialect that keeps
+    /// [tokens](crate::contract::ExactlyOnce::Tokens) drops what a table has already under its token. Its pieces have the same.
+    pub token: Option<Arc<str>>,
 }
 
 impl Block {
     /// A block whose rows are all added.
     #[must_use]
     pub fn new(layout: Arc<Layout>, columns: Vec<Column>, rows: usize) -> Self {
-        Self { layout, columns, rows, ops: Vec::new() }
+        Self { layout, columns, rows, ops: Vec::new(), token: None }
     }
 
     /// A block of some of the rows, in this order.
@@ -87,6 +90,6 @@ impl Block {
             [] => Vec::new(),
             ops => rows.iter().map(|row| ops[*row as usize]).collect(),
         };
-        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len(), ops }
+        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len(), ops, token: self.token.clone() }
     }
 }
