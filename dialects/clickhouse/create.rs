@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_table_without_wishes_is_a_merge_tree() {
         let sql = sql(&orders(Storage::default()));
-        insta::assert_snapshot!(sql, @r"
+        insta::assert_snapshot!(sql, @"
         CREATE TABLE IF NOT EXISTS `shop`.`orders` (
             `id` Int64,
             `note` Nullable(String),
@@ -221,6 +221,7 @@ mod tests {
         )
         ENGINE = MergeTree
         ORDER BY tuple()
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
     }
 
@@ -237,7 +238,7 @@ mod tests {
         };
         insta::assert_snapshot!(told(&spec), @r#"
         MergeTree: id Nullable(Int64) None, note Nullable(String) None, country LowCardinality(String) None, at Nullable(DateTime64(3, 'UTC')) Expression
-        Never { why: "MergeTree keeps every row that is written", hint: "CREATE TABLE IF NOT EXISTS `shop`.`orders_by_key` (\n    `id` Nullable(Int64),\n    `note` Nullable(String),\n    `country` LowCardinality(String),\n    `at` Nullable(DateTime64(3, 'UTC')) DEFAULT now64(3),\n    `_version` UInt64,\n    `_deleted` UInt8\n)\nENGINE = ReplacingMergeTree(_version, _deleted)\nORDER BY `country`" }
+        Never { why: "MergeTree keeps every row that is written", hint: "CREATE TABLE IF NOT EXISTS `shop`.`orders_by_key` (\n    `id` Nullable(Int64),\n    `note` Nullable(String),\n    `country` LowCardinality(String),\n    `at` Nullable(DateTime64(3, 'UTC')) DEFAULT now64(3),\n    `_version` UInt64,\n    `_deleted` UInt8\n)\nENGINE = ReplacingMergeTree(_version, _deleted)\nORDER BY `country`\nSETTINGS non_replicated_deduplication_window = 25000" }
         "#);
         spec.key = vec!["id".into()];
         spec.storage.order_by.clear();
@@ -284,7 +285,7 @@ mod tests {
         ORDER BY (id, cityHash64(id))
         SAMPLE BY cityHash64(id)
         TTL toDateTime(at) + INTERVAL 1 YEAR
-        SETTINGS index_granularity = 4096, storage_policy = 'it\'s hot'
+        SETTINGS non_replicated_deduplication_window = 25000, index_granularity = 4096, storage_policy = 'it\'s hot'
         COMMENT 'the shop\'s orders'
         ");
     }
@@ -314,7 +315,7 @@ mod tests {
         for nullable in [0, 4] {
             spec.columns[nullable].nullable = None;
         }
-        insta::assert_snapshot!(sql(&spec), @r"
+        insta::assert_snapshot!(sql(&spec), @"
         CREATE TABLE IF NOT EXISTS `shop`.`orders` (
             `id` Int64,
             `note` Nullable(String),
@@ -324,6 +325,7 @@ mod tests {
         )
         ENGINE = MergeTree
         ORDER BY id
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
         assert_eq!(create_table(&spec).unwrap().notes, [""; 0]);
         spec.columns[4].nullable = Some(true);
