@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use rowfall_dialects::contract::{Block, Column, Op};
+use rowfall_dialects::contract::{Block, Column, Op, Token};
 use tokio::sync::oneshot;
 
 use crate::budget::{Budget, Permit};
@@ -26,7 +26,7 @@ pub struct Unit {
     pub aged: bool,
     /// With claims: brings the token under which it is written, once its claim is committed. It is not written before,
     /// and not at all when the other end is dropped.
-    pub claimed: Option<oneshot::Receiver<String>>,
+    pub claimed: Option<oneshot::Receiver<Token>>,
     /// Held until the unit's columns are given back or dropped.
     permit: Permit,
     home: Sender<Spare>,

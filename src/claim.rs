@@ -6,7 +6,9 @@
 //! bytes of metadata.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
+use rowfall_dialects::contract::Token;
 use sha2::{Digest, Sha256};
 
 use crate::source::position::Offset;
@@ -40,6 +42,20 @@ pub struct Range {
 }
 
 impl Claim {
+    /// A claim of these ranges, made now.
+    #[must_use]
+    pub fn new(ranges: Vec<Range>) -> Self {
+        let made = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        Self { nonce: rand::random(), made, ranges }
+    }
+
+    /// How long ago it was made, as far as the clocks agree.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let made = SystemTime::UNIX_EPOCH + Duration::from_secs(self.made);
+        made.elapsed().unwrap_or_default()
+    }
+
     /// What the claim takes of this partition.
     #[must_use]
     pub fn of(&self, partition: i32) -> Option<&Range> {
@@ -49,11 +65,12 @@ impl Claim {
     /// The token under which a database keeps what the claim holds. It depends on the ranges, since other rows under a
     /// token that is known are dropped, and on `pipeline` and `topic`, since a table may be filled by several.
     #[must_use]
-    pub fn token(&self, pipeline: &str, topic: &str) -> String {
+    pub fn token(&self, pipeline: &str, topic: &str) -> Token {
         let mut hash = Sha256::new();
         // None of them holds the separator.
         hash.update(format!("{pipeline}\0{topic}\0{self}"));
-        hash.finalize()[..16].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        let text = hash.finalize()[..16].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        Token { text: text.into(), since: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(self.made)) }
     }
 
     /// Reads what [`fmt::Display`] writes; `None` for anything else.
@@ -115,13 +132,13 @@ mod tests {
 
     #[test]
     fn a_token_tells_claims_apart() {
-        let token = |nonce, end, pipeline, topic| claim(nonce, &[(0, 1, end)]).token(pipeline, topic);
+        let token = |nonce, end, pipeline, topic| claim(nonce, &[(0, 1, end)]).token(pipeline, topic).text;
         let one = token(1, 9, "p", "t");
-        assert_eq!((one.len(), &one), (32, &token(1, 9, "p", "t")));
+        assert_eq!(one, token(1, 9, "p", "t"));
         let others = [token(2, 9, "p", "t"), token(1, 8, "p", "t"), token(1, 9, "q", "t"), token(1, 9, "p", "u")];
         assert!(others.iter().all(|other| *other != one));
         // What it was in the version before: a claim may be found by the next one.
-        assert_eq!(one, "5e7ce1eb145f96f4add7a84e6571aae5");
+        assert_eq!(&*one, "5e7ce1eb145f96f4add7a84e6571aae5");
     }
 
     #[test]

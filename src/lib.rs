@@ -10,7 +10,7 @@
 //! - [`claim`]: with exactly once into a database without transactions, what is written next; [`commit`]: what may be
 //!   committed
 //!
-//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`mapping`] how well fields fit
+//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`offsets`] how far they have come, [`mapping`] how well fields fit
 //! columns, [`demo`] feeds them,
 //! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`];
 //! [`allocator`] keeps the process small. The databases are in `rowfall-dialects`.
@@ -28,6 +28,7 @@ pub mod evolve;
 pub mod fold;
 pub mod infer;
 pub mod mapping;
+pub mod offsets;
 pub mod outage;
 pub mod pace;
 pub mod pipeline;

@@ -346,7 +346,13 @@ fn merges_that_fall_behind_slow_a_table_down_and_lose_nothing() {
     support::query(&services.clickhouse, &create);
     support::query(&services.clickhouse, &format!("SYSTEM STOP MERGES {name}"));
     let url = support::target(&services.clickhouse);
-    let config = into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 50ms }\nworkers: 4\ndelivery: at-least-once");
+    let config = into(
+        &url,
+        &services.kafka.brokers,
+        &name,
+        "wait: 0s",
+        "batch: { age: 50ms }\nworkers: 4\ndelivery: at-least-once",
+    );
     let load = Load::start(&services.kafka, &name, 4, 5_000);
     let process = Rowfall::with_config("run", &config, &["--output", "json"]).start();
     eventually("refusals", PATIENCE, || process.said().contains("the database falls behind"));

@@ -283,6 +283,13 @@ pub(crate) fn topic_with(services: &Services, name: &str, settings: &str) -> Con
     ))
 }
 
+/// The same for a table that cannot drop what comes again.
+pub(crate) fn at_least_once(config: ConfigFile) -> ConfigFile {
+    let text = std::fs::read_to_string(&config.path).expect("readable");
+    std::fs::write(&config.path, text + "delivery: at-least-once\n").expect("written");
+    config
+}
+
 /// Produces these values to a partition, in this order, and waits for all to be acknowledged.
 pub(crate) fn produce(kafka: &Kafka, topic: &str, partition: i32, values: &[&str]) {
     let producer = workload::producer(&kafka.brokers);

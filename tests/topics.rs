@@ -208,7 +208,7 @@ fn a_partition_that_appears_between_runs() {
     assert_eq!(until_end(&config).0, 0);
     let (offset, note) = committed(kafka, &name, &name, 0).expect("the start is committed");
     assert_eq!(offset, 50);
-    assert!(note.starts_with("topic=") && note.ends_with(" partitions=2 count=2"), "{note}");
+    assert!(note.starts_with("rowfall=1 topic=") && note.ends_with(" partitions=2 count=2"), "{note}");
     add_partitions(kafka, &name, 3);
     std::thread::sleep(SECOND);
     produce_to(kafka, &name, 2, 0..10);
@@ -498,7 +498,7 @@ fn a_topic_that_was_created_again_between_runs() {
 
     // Whose offset it is cannot be told, but it cannot be this topic's.
     again(260..270);
-    commit(kafka, &name, &name, 0, 100, "of another program");
+    commit(kafka, &name, &name, 0, 100, "");
     let output = Rowfall::with_config("run", &config, &["--until-end"]).start().wait(PATIENCE);
     assert_eq!(output.code(), 1, "{output:#?}");
     assert!(

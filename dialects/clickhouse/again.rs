@@ -4,14 +4,17 @@
 //! The server keeps the tokens of a table's last parts, for each of its partitions. Every block that enters takes as many
 //! places in that window as it has partitions.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use super::engine_text::{calls, expressions, uses};
 use super::grammar::{literal, quote, quote_table};
 use super::server::ClickHouse;
-use super::upserts::Facts;
-use super::{describe, engines};
-use crate::contract::{Error, TableName, TableSchema};
+use super::upserts::{Facts, Known};
+use super::{check, describe, engines};
+use crate::contract::{Block, Error, Mark, TableName, TableSchema};
 
 /// Parts whose tokens the tables that rowfall creates remember.
 pub(super) const WINDOW: u64 = 25_000;
@@ -24,30 +27,110 @@ const SECONDS: &str = "replicated_deduplication_window_seconds";
 /// The other way out.
 const OTHERWISE: &str = "or set `delivery: at-least-once`";
 
+/// A block that is younger is sent without a question: the window is larger than what comes in this time.
+const FRESH: Duration = Duration::from_secs(120);
+
+/// Sees whether the table would still know a block, if it had it.
+pub(super) async fn still_known(server: &ClickHouse, table: &TableName, block: &Block) -> Result<(), Error> {
+    let Some(since) = block.token.as_ref().and_then(|token| token.since) else { return Ok(()) };
+    // A clock that was put back makes it younger, which FRESH has room for.
+    let age = since.elapsed().unwrap_or_default();
+    if age < FRESH {
+        return Ok(());
+    }
+    let doing = format!("cannot ask what {table} remembers");
+    let Some(facts) = describe::facts(server, &doing, table).await? else { return Ok(()) };
+    let is_plain = engines::is_plain_merge_tree(&facts.engine.name);
+    // What entered since is no more than the numbers of blocks that were given since: of parts that are as old as the
+    // block the highest, and of all. Merges make the first too low, never too high. A replicated table numbers the blocks
+    // of each partition by themselves.
+    let per_part =
+        "max(max_block_number) - maxIf(max_block_number, modification_time < fromUnixTimestamp(SECONDS)) AS entered";
+    let per_part = per_part
+        .replace("SECONDS", &since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |s| s.as_secs()).to_string());
+    let by = if is_plain { "table" } else { "partition_id" };
+    let sql = format!(
+        "SELECT toUInt64(sum(entered)) FROM (SELECT {per_part} FROM system.parts \
+         WHERE database = {} AND table = {} GROUP BY {by})",
+        literal(table.schema.as_deref().unwrap_or_default()),
+        literal(&table.name)
+    );
+    let entered = server.answer(&doing, server.question(&sql).fetch_one::<u64>()).await?;
+    let window = setting_of(server, &doing, &facts, if is_plain { PLAIN } else { REPLICATED }, is_plain).await?;
+    // Half of it: others write meanwhile, and a replica may not have all parts yet.
+    let mut why =
+        (entered > window / 2).then(|| format!("up to {entered} parts came since, and it remembers {window}"));
+    if !is_plain {
+        let seconds = setting_of(server, &doing, &facts, SECONDS, is_plain).await?;
+        if age.as_secs() > seconds / 2 {
+            why = Some(format!("it remembers parts for {seconds} s"));
+        }
+    }
+    let Some(why) = why else { return Ok(()) };
+    Err(Error::pause(format!(
+        "{table} may have these rows already, from {} s ago, and may not know that any more: {why}",
+        age.as_secs()
+    ))
+    .with_hint(
+        "see whether it has them, then stop rowfall and say so: `rowfall offsets` lists what was begun, \
+         `--written` or `--write-again` ends it",
+    ))
+}
+
 /// What keeps a table from dropping a block that comes again, after up to so many others and so much time.
 pub(super) async fn problems(
     server: &ClickHouse,
     table: &TableSchema,
     blocks: u64,
     within: Duration,
+    moving: &Moving,
 ) -> Result<Vec<Error>, Error> {
-    let doing = format!("cannot check {}", table.name);
-    let Some(facts) = describe::facts(server, &doing, &table.name).await? else { return Ok(Vec::new()) };
-    if !engines::is_merge_tree(&facts.engine.name) {
+    if !engines::is_merge_tree(&table.kind) {
         return Ok(vec![
             Error::pause(format!(
                 "{} is a {}, which keeps rows that come again, so that exactly-once cannot be kept",
-                table.name, facts.engine.name
+                table.name, table.kind
             ))
             .with_hint(format!(
                 "write to a table of the MergeTree family (behind a Distributed one: to the local tables), {OTHERWISE}"
             )),
         ]);
     }
+    let doing = format!("cannot check {}", table.name);
+    // One that is to be created gets what it needs.
+    let Some(facts) = describe::facts(server, &doing, &table.name).await? else { return Ok(Vec::new()) };
+    if !check::granted(server, &table.name, "SELECT", "system.parts").await? {
+        return Ok(vec![
+            Error::pause(format!(
+                "user {} may not see how many parts {} has got, which exactly-once needs after an outage",
+                server.user(),
+                table.name
+            ))
+            .with_code("497")
+            .with_hint(format!("GRANT SELECT ON system.parts TO {}; {OTHERWISE}", quote(server.user()))),
+        ]);
+    }
     let mut problems = windows(server, &doing, &facts, blocks, within).await?;
-    problems.extend(moves(server, &doing, &facts).await?);
+    problems.extend(moves(server, &doing, &facts, moving).await?);
     problems.extend(views(server, &doing, &table.name, blocks).await?);
     Ok(problems)
+}
+
+/// A token that no other block has.
+pub(super) fn fresh() -> Arc<str> {
+    let random = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", random(), random()).into()
+}
+
+/// A table that only one server has, where the target names several: each remembers its own blocks alone.
+pub(super) fn only_one(table: &TableSchema, hosts: usize) -> Option<Error> {
+    (hosts > 1 && engines::is_plain_merge_tree(&table.kind)).then(|| {
+        Error::pause(format!(
+            "{} is a {} on {hosts} hosts, of which one does not know what another has taken; exactly-once needs that",
+            table.name, table.kind
+        ))
+        .with_hint(format!("make it a Replicated{}, name one host in the target's url, {OTHERWISE}", table.kind))
+    })
 }
 
 /// Windows that are off, or too small.
@@ -72,7 +155,7 @@ async fn windows(
             continue;
         }
         let what = match (setting, value) {
-            (_, 0) => format!("{} does not drop blocks that come again: {setting} is 0", facts.name),
+            (_, 0) => format!("{} does not drop blocks that come again: {setting} is 0, or not to be seen", facts.name),
             (SECONDS, _) => format!("{} forgets after {value} s that it has a block, and needs {least} s", facts.name),
             _ => format!("{} remembers {value} parts, and needs {least} for batches that close as often", facts.name),
         };
@@ -100,51 +183,91 @@ async fn setting_of(
     }
     let system = if is_plain { "merge_tree_settings" } else { "replicated_merge_tree_settings" };
     let sql = format!("SELECT toUInt64OrZero(value) FROM system.{system} WHERE name = {}", literal(setting));
-    let value = server.answer(doing, server.question(&sql).fetch_optional::<u64>()).await?;
-    Ok(value.unwrap_or(0))
+    match server.answer(doing, server.question(&sql).fetch_optional::<u64>()).await {
+        Ok(value) => Ok(value.unwrap_or(0)),
+        // Then the table has to say it.
+        Err(error) if error.code.as_deref() == Some("497") => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
-/// Columns of the partition key that the server fills in by something that is another when a block comes again.
-async fn moves(server: &ClickHouse, doing: &str, facts: &Facts) -> Result<Option<Error>, Error> {
-    let key = facts.engine.clause("PARTITION BY");
-    let mut expressions = vec![(None, key)];
-    let mut next = 0;
-    while let Some((_, expression)) = expressions.get(next).copied() {
-        next += 1;
-        for column in &facts.columns {
-            let is_new = !expressions.iter().any(|(known, _)| *known == Some(&column.name));
-            if is_new && !column.default_expression.is_empty() && uses(expression, &column.name) {
-                expressions.push((Some(&column.name), &column.default_expression));
+/// The columns that tables are partitioned by and that the server fills in anew when a block comes again, where the records
+/// lack them.
+#[derive(Default)]
+pub(super) struct Moving(Mutex<HashMap<TableName, Vec<String>>>);
+
+impl Moving {
+    /// Fails for a block that leaves one of them to the server, where it may come again.
+    pub(super) fn refuse(&self, table: &TableName, block: &Block) -> Result<(), Error> {
+        if block.token.as_ref().is_none_or(|token| token.since.is_none()) {
+            return Ok(());
+        }
+        let tables = self.0.lock().expect("no panic while held");
+        for name in tables.get(table).into_iter().flatten() {
+            let column = block.layout.columns().zip(&block.columns).find(|(column, _)| column.name == *name);
+            if column.is_none_or(|(_, values)| values.marks.as_bytes().contains(&(Mark::Absent as u8))) {
+                return Err(Error::pause(format!(
+                    "a record of {table} lacks column {name}, by which the table is partitioned and which the server fills \
+                     in anew when a block comes again: it would go to another partition, which does not know it"
+                ))
+                .with_hint(format!("have the records hold {name}, or partition by another column, {OTHERWISE}")));
             }
         }
+        Ok(())
     }
-    for (column, expression) in expressions.iter().filter_map(|(column, e)| Some(((*column)?, *e))) {
+}
+
+/// Finds such columns. An error for one that is filled in whatever the records hold.
+async fn moves(server: &ClickHouse, doing: &str, facts: &Facts, moving: &Moving) -> Result<Option<Error>, Error> {
+    let key = facts.engine.clause("PARTITION BY");
+    let mut found: Vec<(&Known, &str)> = Vec::new();
+    let mut next = Some(key);
+    let mut looked_at = 0;
+    while let Some(expression) = next {
+        for column in &facts.columns {
+            let is_new = !found.iter().any(|(known, _)| known.name == column.name);
+            if is_new && !column.default_expression.is_empty() && uses(expression, &column.name) {
+                found.push((column, &column.default_expression));
+            }
+        }
+        next = found.get(looked_at).map(|(_, expression)| *expression);
+        looked_at += 1;
+    }
+    let mut columns = Vec::new();
+    for (column, expression) in found {
         let names: Vec<_> = calls(expression).map(|name| literal(&name)).collect();
         if names.is_empty() {
             continue;
         }
-        // Servers that know it say so; the others' functions of this kind have these names.
+        // No server says which of its functions are of this kind.
         let sql = format!(
             "SELECT count() FROM system.functions WHERE name IN ({}) AND match(lower(name), \
              '^(now|today|yesterday|rand|generate|host|fqdn|uptime|current|query|initialquery|serveruuid|servertimezone|\
               random|getsetting|rownumber|blocknumber|utctimestamp|curdate)')",
             names.join(", ")
         );
-        if server.answer(doing, server.question(&sql).fetch_one::<u64>()).await? > 0 {
-            let column_name = quote(column);
-            return Ok(Some(
-                Error::pause(format!(
-                    "{} is partitioned by column {column}, which the server fills in anew when a block comes again ({expression}): \
-                     it would go to another partition, which does not know it; exactly-once needs that",
-                    facts.name
-                ))
-                .with_hint(format!(
-                    "partition by what the records hold, or ALTER TABLE {} MODIFY COLUMN {column_name} REMOVE DEFAULT; {OTHERWISE}",
-                    quote_table(&facts.name)
-                )),
-            ));
+        if server.answer(doing, server.question(&sql).fetch_one::<u64>()).await? == 0 {
+            continue;
         }
+        if column.default_kind == "DEFAULT" {
+            columns.push(column.name.clone());
+            continue;
+        }
+        return Ok(Some(
+            Error::pause(format!(
+                "{} is partitioned by column {}, which the server fills in anew when a block comes again ({expression}): \
+                 it would go to another partition, which does not know it; exactly-once needs that",
+                facts.name, column.name
+            ))
+            .with_hint(format!(
+                "partition by what the records hold, or ALTER TABLE {} MODIFY COLUMN {} REMOVE {}; {OTHERWISE}",
+                quote_table(&facts.name),
+                quote(&column.name),
+                column.default_kind
+            )),
+        ));
     }
+    moving.0.lock().expect("no panic while held").insert(facts.name.clone(), columns);
     Ok(None)
 }
 

@@ -99,7 +99,7 @@ async fn rights(session: &ClickHouse, table: &TableSchema) -> Result<Option<Erro
 }
 
 /// `CHECK GRANT` answers for roles and column grants too, and needs no right itself.
-async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str) -> Result<bool, Error> {
+pub(super) async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str) -> Result<bool, Error> {
     let sql = format!("CHECK GRANT {right} ON {on}");
     let granted = session.answer(&format!("cannot check {table}"), session.question(&sql).fetch_one::<u8>()).await;
     match granted {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::contract::{Column, TableColumn, TableSchema};
 
@@ -52,6 +53,17 @@ pub enum Op {
     Delete,
 }
 
+/// What tells a block from every other one that was ever written into its table: a dialect that keeps
+/// [tokens](crate::contract::ExactlyOnce::Tokens) drops what the table has already under the same token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The same for the same rows, in ASCII.
+    pub text: Arc<str>,
+    /// Since when it may have been written. A table that may have forgotten it since is not written to, but the write is
+    /// refused with [`Advice::Pause`](crate::contract::Advice::Pause). `None`: it may as well be there twice.
+    pub since: Option<SystemTime>,
+}
+
 /// Rows for one table, as columns: the unit that a dialect writes.
 ///
 /// All columns have `rows` rows. A mark [`Mark::Absent`](crate::contract::Mark::Absent) asks for the database's
@@ -67,9 +79,8 @@ pub struct Block {
     /// What each row does; empty where each is added. With operations no two rows have one key, and rows are sorted by
     /// key, so that writers who lock stored rows do it in one order.
     pub ops: Vec<Op>,
-    /// What tells it from every other block that was ever written, where it may come again: a dialect that keeps
-    /// [tokens](crate::contract::ExactlyOnce::Tokens) drops what a table has already under its token. Its pieces have the same.
-    pub token: Option<Arc<str>>,
+    /// What a database is to know it by, where it may come again. Its pieces have the same.
+    pub token: Option<Token>,
 }
 
 impl Block {

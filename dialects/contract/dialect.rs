@@ -114,7 +114,7 @@ pub enum Intent<'a> {
     },
     /// To create a table, and write into it then.
     Create(&'a TableSpec),
-    /// To have a table drop the blocks that come again under their [tokens](Block::token). Asked only of a dialect with
+    /// To have a table drop the blocks that come again under their [tokens](crate::contract::Token). Asked only of a dialect with
     /// [tokens](ExactlyOnce::Tokens).
     Deduplicate {
         /// The table as it was described.
@@ -305,7 +305,7 @@ impl Connection {
 pub enum ExactlyOnce {
     /// It writes blocks of several tables, and progress with them, in one transaction.
     Transactions,
-    /// It drops what it has already under the [token](Block::token) of a block, for as long as it remembers that.
+    /// It drops what it has already under the [token](crate::contract::Token) of a block, for as long as it remembers that.
     Tokens,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use rowfall_dialects::contract::TableName;
+use rowfall_dialects::contract::{TableName, Token};
 use tokio::sync::oneshot;
 
 use super::Report;
@@ -172,7 +172,7 @@ impl TopicIntake {
     }
 
     /// Has what was taken written under this token; nothing, where nothing was.
-    pub(super) fn write_claimed(&mut self, token: String) -> bool {
+    pub(super) fn write_claimed(&mut self, token: Token) -> bool {
         let Some(open) = self.open.take() else { return false };
         let (claim, claimed) = oneshot::channel();
         // The other end is in the unit.
@@ -187,6 +187,10 @@ impl TopicIntake {
     fn close(&mut self, reports: &Sender<Report>, aged: bool) {
         if let Some(open) = self.open.take() {
             let mut unit = open.close(aged);
+            // The first record that it was opened for had the table altered.
+            if unit.spans.is_empty() {
+                return unit.give_back();
+            }
             let claim = self.claims.then(|| {
                 let (claim, claimed) = oneshot::channel();
                 unit.claimed = Some(claimed);

@@ -29,11 +29,11 @@ mod rebuild;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{Connection, Error, ExactlyOnce, Resumed, Session, TableName};
+use rowfall_dialects::contract::{Connection, Error, ExactlyOnce, Receipt, Resumed, Session, TableName, Token};
 use tokio::sync::oneshot;
 
 use crate::budget::Budget;
@@ -75,6 +75,13 @@ pub struct Progress {
     pub partitions: AtomicU64,
 }
 
+impl Progress {
+    fn count(&self, Receipt { rows, bytes }: Receipt) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
@@ -107,7 +114,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
 /// What the stages tell the coordinator.
 enum Report {
     /// A unit was closed and goes to its lane; where it has to be claimed first, its token is awaited there.
-    Closed(Vec<Span>, Option<oneshot::Sender<String>>),
+    Closed(Vec<Span>, Option<oneshot::Sender<Token>>),
     /// A partition has no record in this range.
     Passed(Span),
     /// A unit was written or refused.
@@ -121,7 +128,7 @@ enum Report {
     /// The database was asked to give these partitions to this process.
     Resumed(Vec<Arc<Owned>>, Result<Vec<Resumed>, Error>),
     /// A claim that was found is done: what it held is in the database, or why not.
-    Rebuilt(u64, Result<(), Problem>),
+    Rebuilt(u64, Result<Receipt, Problem>),
 }
 
 /// Moves records until told to stop, or to the end.

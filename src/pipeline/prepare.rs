@@ -261,8 +261,14 @@ pub async fn problems(
     intent: Intent<'_>,
 ) -> Result<Vec<Problem>, Problem> {
     let mut problems = ask(connection, intent).await?;
-    if let Intent::Write { table, .. } = intent {
-        problems.extend(repeats(settings, connection, table).await?);
+    match intent {
+        Intent::Write { table, .. } => problems.extend(repeats(settings, connection, table).await?),
+        Intent::Create(spec) => {
+            if let Some(table) = connection.grammar.create_table(spec).ok().and_then(|ddl| ddl.described) {
+                problems.extend(repeats(settings, connection, &table).await?);
+            }
+        }
+        Intent::Deduplicate { .. } => {}
     }
     Ok(problems)
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rowfall_dialects::contract::Token;
+
 use super::intake::TopicIntake;
 use crate::claim::Claim;
 use crate::config::KafkaSettings;
@@ -16,7 +18,7 @@ pub(super) struct Rebuild {
     pub(super) topic: Arc<str>,
     pub(super) claim: Claim,
     /// Under which it was, or was to be, written.
-    pub(super) token: String,
+    pub(super) token: Token,
     /// Of the claim's own: its lane tells what becomes of it.
     pub(super) intake: TopicIntake,
     pub(super) stop: Arc<AtomicBool>,

@@ -172,6 +172,22 @@ impl Consumer {
         Scout::new(&self.client, &self.brokers)
     }
 
+    /// Fails when some process is in the group, whose offsets are nobody else's to set.
+    ///
+    /// # Errors
+    /// Then, and when the group's coordinator does not answer.
+    pub fn refuse_members(&self) -> Result<(), Problem> {
+        let groups = self.client.client().fetch_group_list(Some(&self.group), REQUEST);
+        let groups = groups.map_err(|e| client_problem(&e, &self.brokers))?;
+        match groups.groups().iter().find(|group| group.name() == self.group) {
+            Some(group) if !group.members().is_empty() => Err(Problem::new(
+                format!("group {} has {} members", self.group, group.members().len()),
+                "stop all processes of the pipeline first, and wait until their sessions are over",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Joins the group, or tells it that these are the topics from now on. The partitions of topics that are left out
     /// are revoked.
     ///

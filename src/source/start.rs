@@ -75,6 +75,14 @@ impl CommitNote {
     }
 }
 
+impl CommitNote {
+    /// The metadata of an offset behind which this is claimed.
+    #[must_use]
+    pub fn with(&self, claims: &[Claim]) -> String {
+        claims.iter().fold(self.to_string(), |text, claim| format!("{text} claim={claim}"))
+    }
+}
+
 /// Why the metadata of a committed offset cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {

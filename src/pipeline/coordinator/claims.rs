@@ -11,11 +11,13 @@
 //!   what they held of partitions that stay is read again
 //! - a claim that is found is rebuilt and written under its token before anything else of its partitions is read
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use rowfall_dialects::contract::{Receipt, Token};
+use rowfall_dialects::failpoint;
 use tokio::sync::oneshot;
 
 use super::assign::Place;
@@ -45,7 +47,7 @@ pub(in crate::pipeline) struct Claims {
     /// In the transaction that is under way.
     under_way: Vec<(Unclaimed, Claim)>,
     /// Whose offsets do not pass them yet, in order.
-    named: BTreeMap<TopicPartition, VecDeque<Claim>>,
+    named: BTreeMap<TopicPartition, Vec<Claim>>,
     not_before: Instant,
     found: Vec<Found>,
     /// Keeps the `transactional.id` this process's.
@@ -56,7 +58,7 @@ pub(in crate::pipeline) struct Claims {
 struct Unclaimed {
     spans: Vec<Span>,
     /// Has it written, under this token.
-    claim: oneshot::Sender<String>,
+    claim: oneshot::Sender<Token>,
 }
 
 /// A claim that stood in the metadata of an offset.
@@ -74,6 +76,11 @@ impl Claims {
     /// # Errors
     /// When the brokers have no transactions, or not for this user.
     pub(in crate::pipeline) fn start(pipeline: Arc<str>, kafka: &KafkaSettings) -> Result<Self, Problem> {
+        if kafka.properties.get("isolation.level").is_some_and(|level| level == "read_uncommitted") {
+            let what = "exactly-once cannot be kept with `isolation.level: read_uncommitted`: what other processes commit \
+                        would be read before it holds";
+            return Err(Problem::new(what, "take it out of `kafka.properties`, or set `delivery: at-least-once`"));
+        }
         let instance = Instance::take(&pipeline, kafka.instance.as_deref());
         let transactions = Transactions::start(&format!("{pipeline}-{}", instance.name), kafka)?;
         Ok(Self {
@@ -89,7 +96,7 @@ impl Claims {
     }
 
     /// A unit with these spans waits for its claim.
-    pub(super) fn wait(&mut self, spans: Vec<Span>, claim: oneshot::Sender<String>) {
+    pub(super) fn wait(&mut self, spans: Vec<Span>, claim: oneshot::Sender<Token>) {
         self.waiting.push(Unclaimed { spans, claim });
     }
 
@@ -106,12 +113,8 @@ impl Claims {
     ) -> Vec<Due> {
         let mut due: BTreeSet<_> = watermarks.take_due().into_iter().map(|(partition, _)| partition).collect();
         for (partition, claims) in &mut self.named {
-            let passed = |claim: &Claim| {
-                claim.of(partition.partition).map(|range| range.end) <= watermarks.written_of(partition)
-            };
-            while claims.front().is_some_and(passed) {
-                claims.pop_front();
-            }
+            let written = watermarks.written_of(partition);
+            claims.retain(|claim| claim.of(partition.partition).map(|range| range.end) > written);
         }
         self.named.retain(|_, claims| !claims.is_empty());
         let mut held_up = BTreeSet::new();
@@ -119,7 +122,8 @@ impl Claims {
             let partitions = || unclaimed.spans.iter().map(|span| &span.owned.partition);
             let is_ours = |span: &Span| {
                 let holding = holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
-                holding.is_some_and(|h| !matches!(h.state, State::Gone | State::Stopped))
+                // Of one that has stopped: what stands before the record that stopped it.
+                holding.is_some_and(|h| h.state != State::Gone)
             };
             if !unclaimed.spans.iter().all(is_ours) {
                 // Dropped: what it holds of others is read again.
@@ -136,14 +140,14 @@ impl Claims {
                 continue;
             }
             for partition in partitions() {
-                self.named.entry(partition.clone()).or_default().push_back(claim.clone());
+                self.named.entry(partition.clone()).or_default().push(claim.clone());
                 due.insert(partition.clone());
             }
             self.under_way.push((unclaimed, claim));
         }
         let due = due.into_iter().filter_map(|partition| {
             let holding = holdings.get(&partition)?;
-            let first = || self.named.get(&partition)?.front()?.of(partition.partition).map(|range| range.start);
+            let first = || self.named.get(&partition)?.first()?.of(partition.partition).map(|range| range.start);
             let offset = watermarks.written_of(&partition).or_else(first)?;
             Some(Due { metadata: self.metadata(&partition, holding), partition, offset })
         });
@@ -152,12 +156,14 @@ impl Claims {
 
     /// What is committed with a partition's offset.
     fn metadata(&self, partition: &TopicPartition, holding: &Holding) -> String {
-        let claims = self.named.get(partition).into_iter().flatten();
-        claims.fold(holding.note.to_string(), |text, claim| format!("{text} claim={claim}"))
+        holding.note.with(self.named.get(partition).map_or(&[], Vec::as_slice))
     }
 
     /// The transaction is committed: its claims hold.
     pub(super) fn committed(&mut self) {
+        if !self.under_way.is_empty() {
+            failpoint::at("claimed");
+        }
         for (Unclaimed { spans, claim }, claimed) in self.under_way.drain(..) {
             let token = claimed.token(&self.pipeline, &spans[0].owned.partition.topic);
             // A lane that is gone has given the unit up: whoever finds the claim writes it.
@@ -205,8 +211,7 @@ fn claim(spans: &[Span]) -> Claim {
     let range = |span: &Span| Range { partition: span.owned.partition.partition, start: span.start, end: span.end };
     let mut ranges: Vec<_> = spans.iter().map(range).collect();
     ranges.sort_unstable_by_key(|range| range.partition);
-    let made = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-    Claim { nonce: rand::random(), made, ranges }
+    Claim::new(ranges)
 }
 
 /// The claims that stand by a committed offset of this topic.
@@ -284,7 +289,7 @@ impl Coordinator {
         tracing::info!("topic {topic}: finishing what was begun before: {}", ranges(&claim));
         let written = move |outcome| {
             let result = match outcome {
-                Outcome::Written { .. } => Ok(()),
+                Outcome::Written { rows, bytes, .. } => Ok(Receipt { rows, bytes }),
                 Outcome::Refused { why, .. } | Outcome::Fenced { why, .. } => Err(why),
             };
             Report::Rebuilt(nonce, result)
@@ -298,7 +303,7 @@ impl Coordinator {
             let done = catch_unwind(AssertUnwindSafe(|| rebuild.run()));
             let result = match done {
                 Ok(Ok(Rebuilt::Sent | Rebuilt::Stopped)) => return,
-                Ok(Ok(Rebuilt::Empty)) => Ok(()),
+                Ok(Ok(Rebuilt::Empty)) => Ok(Receipt::default()),
                 Ok(Err(problem)) => Err(problem),
                 Err(_) => Err(Problem::new("reading it panicked", "this is a bug of rowfall's: please report it")),
             };
@@ -312,12 +317,13 @@ impl Coordinator {
     }
 
     /// What became of a claim that was found.
-    pub(super) fn hear_of_claim(&mut self, nonce: u64, result: Result<(), Problem>) {
+    pub(super) fn hear_of_claim(&mut self, nonce: u64, result: Result<Receipt, Problem>) {
         let Some(claims) = &mut self.claims else { return };
         let Some(index) = claims.found.iter().position(|f| f.is_begun && f.claim.nonce == nonce) else { return };
         let Found { claim, topic, waits, .. } = claims.found.remove(index);
         match result {
-            Ok(()) => {
+            Ok(receipt) => {
+                self.options.progress.count(receipt);
                 for owned in waits {
                     if let Err(problem) = self.begin_behind_claims(&owned) {
                         self.failed.get_or_insert(problem);
@@ -361,6 +367,8 @@ impl Coordinator {
 
     /// What these units held of partitions that are ours is read again, from where it was claimed last.
     pub(super) fn read_again(&mut self, spans: &[Span], why: &Problem) {
+        // Nobody need wait for them in partitions that are not read any more.
+        self.watermarks.refused(spans);
         let ours = |span: &&Span| {
             let holding = self.holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
             holding.is_some_and(|h| !matches!(h.state, State::Gone | State::Stopped))

@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
+use rowfall_dialects::failpoint;
 
 use super::{Claims, Coordinator, POLL, names};
 use crate::problem::Problem;
@@ -187,6 +188,7 @@ impl Coordinator {
             }
         };
         if !due.is_empty() {
+            failpoint::at("before the commit");
             let transactions = self.claims.as_ref().map(|claims| &claims.transactions);
             self.committing = Some(self.consumer().commit(&due, transactions));
         }

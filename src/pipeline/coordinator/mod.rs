@@ -15,6 +15,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rowfall_dialects::contract::Receipt;
+
 use super::intake::TopicIntake;
 use super::lookout::Lookout;
 use super::{Destination, Preparation, Prepared, Report, RunOptions, Summary, Supply};
@@ -292,9 +294,7 @@ impl Coordinator {
             Report::Outcome(Outcome::Written { spans, rows, bytes }) => {
                 self.watermarks.written(&spans);
                 self.keeps_its_own(&spans);
-                let progress = &self.options.progress;
-                progress.rows.fetch_add(rows as u64, Ordering::Relaxed);
-                progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.options.progress.count(Receipt { rows, bytes });
             }
             Report::Outcome(Outcome::Refused { spans, why }) => {
                 self.watermarks.refused(&spans);
