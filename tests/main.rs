@@ -7,6 +7,7 @@ mod support;
 #[path = "../benches/workload.rs"]
 mod workload;
 
+mod chaos;
 mod clickhouse_docs;
 mod clusters;
 mod configurations;

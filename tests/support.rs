@@ -127,6 +127,12 @@ impl Rowfall {
         Self::new(&[&[command, "-c", path], arguments].concat())
     }
 
+    /// With this in its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Process {
         let mut child = self.0.spawn().expect("rowfall starts");
         let said = Arc::default();

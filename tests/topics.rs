@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{ClickHouse, Kafka, Services};
@@ -85,11 +86,20 @@ pub(crate) fn delete_topic(kafka: &Kafka, name: &str) {
     result.into_iter().for_each(|topic| drop(topic.unwrap_or_else(|error| panic!("{error:?}"))));
 }
 
-fn add_partitions(kafka: &Kafka, name: &str, count: usize) {
+/// Until it has so many. A broker that has just started may not know the topic yet.
+pub(crate) fn add_partitions(kafka: &Kafka, name: &str, count: usize) {
+    attempt("it can get partitions", || try_to_add_partitions(kafka, name, count));
+}
+
+fn try_to_add_partitions(kafka: &Kafka, name: &str, count: usize) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let more = [NewPartitions::new(name, count)];
     let result = runtime.block_on(admin(kafka).create_partitions(&more, &AdminOptions::new())).expect("an answer");
-    result.into_iter().for_each(|topic| drop(topic.unwrap_or_else(|error| panic!("{error:?}"))));
+    // Nothing to do means that an earlier attempt did it.
+    let is_done = |code: &RDKafkaErrorCode| *code == RDKafkaErrorCode::InvalidPartitions;
+    for topic in result.into_iter().filter_map(Result::err) {
+        assert!(is_done(&topic.1), "{topic:?}");
+    }
 }
 
 /// Tries again while it panics: brokers know of what has just changed a moment later.

@@ -40,6 +40,18 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Break everything, as a seed picks: processes, brokers and servers are killed, frozen, moved and altered under load
+    Chaos {
+        /// How many faults for each test
+        #[arg(long, default_value_t = 100)]
+        faults: usize,
+        /// Which faults; the same ones for the same number
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Break promises instead, one after the other, and see that it is noticed
+        #[arg(long)]
+        mutants: bool,
+    },
     /// Fuzz for a while: all targets, or one
     Fuzz(Fuzzed),
     /// Write the generated pages and the API's documentation
@@ -138,6 +150,17 @@ fn run(command: Command) -> Result<()> {
         Command::Soak { args } => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             cargo(["bench", "--quiet", "--bench", "soak", "--"], &args)
+        }
+        Command::Chaos { faults, seed, mutants } => {
+            rowfall_services::ensure(rowfall_services::BUILD)?;
+            let given = if mutants {
+                Vec::new()
+            } else {
+                vec![("ROWFALL_FAULTS", faults.to_string()), ("ROWFALL_SEED", seed.to_string())]
+            };
+            let which = if mutants { "--ignored" } else { "--nocapture" };
+            let command = ["test", "--test", "real", "--", "chaos::", "--test-threads", "1", "--show-output", which];
+            cargo::cargo_with(&given, command, &[])
         }
         Command::Fuzz(Fuzzed { target, minutes }) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;

@@ -97,6 +97,10 @@ impl Claims {
 
     /// A unit with these spans waits for its claim.
     pub(super) fn wait(&mut self, spans: Vec<Span>, claim: oneshot::Sender<Token>) {
+        if failpoint::breaks("fence") {
+            let _ = claim.send(self::claim(&spans).token(&self.pipeline, ""));
+            return;
+        }
         self.waiting.push(Unclaimed { spans, claim });
     }
 
@@ -149,6 +153,11 @@ impl Claims {
             let holding = holdings.get(&partition)?;
             let first = || self.named.get(&partition)?.first()?.of(partition.partition).map(|range| range.start);
             let offset = watermarks.written_of(&partition).or_else(first)?;
+            if failpoint::breaks("order") {
+                let last = self.named.get(&partition).and_then(|claims| claims.last()?.of(partition.partition));
+                let offset = last.map_or(offset, |range| range.end);
+                return Some(Due { metadata: holding.note.to_string(), partition, offset });
+            }
             Some(Due { metadata: self.metadata(&partition, holding), partition, offset })
         });
         due.collect()
