@@ -31,8 +31,8 @@ enum Command {
         #[arg(long)]
         deny: bool,
     },
-    /// Run the benches, the last against real servers: one table, also written to target/. `peers`, `curve` and `databases`
-    /// in front of the arguments measure other things and leave the first benches out
+    /// Run the benches, the last against real servers: one table, also written to target/. `peers`, `curve`, `databases` and
+    /// `latency` in front of the arguments measure other things and leave the first benches out
     Bench(Measured),
     /// Prove over minutes what is promised of a long run: outages, too many parts, full load, memory; with private servers
     Soak {
@@ -85,7 +85,7 @@ struct Measured {
     /// Leave the servers running afterwards
     #[arg(long)]
     keep: bool,
-    /// Passed on to the end-to-end bench: [peers|curve|databases] --records N, --runs N, --marks
+    /// Passed on to the end-to-end bench: [peers|curve|databases|latency] --records N, --runs N, --marks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -184,7 +184,7 @@ fn test_command(args: &[String]) -> Vec<&'static str> {
 
 /// Whether a bench with these arguments is also one of what a core decodes and encodes.
 fn measures_cores(args: &[String]) -> bool {
-    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve" | "databases"))
+    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve" | "databases" | "latency"))
 }
 
 /// Runs `work` with all servers up, and leaves them as they were found.
