@@ -1,6 +1,6 @@
 //! Mistakes: what the rules are there for. Each breaks one, and a test asserts that the checker finds what comes of it.
 
-/// A mistake of the table "These are not" in `EXACTLY_ONCE`, or one that was found here.
+/// A mistake, and what comes of it: a record is in the table twice, or is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// A unit is written before its claim's commit is acknowledged. Doubled: whoever writes is evicted, the commit is
@@ -35,15 +35,18 @@ pub enum Mutant {
     AskAfterUnknownCommit,
     /// A copy of an insert is applied however many blocks have entered since. Doubled, with no crash at all.
     LateCopy,
-    /// Found here. A unit that was dropped because one of its partitions went takes records of the others with it; units
+    /// A claim is written however many blocks have entered since it was made. Doubled: another owner of some of its
+    /// partitions wrote it long ago.
+    OldClaim,
+    /// A unit that was dropped because one of its partitions went takes records of the others with it; units
     /// behind it, of partitions that stay, are claimed before these are read again. Lost: the claim has a gap before it,
     /// and whoever finds the claim reads on behind it.
     ClaimBehindDropped,
-    /// Found here. A commit is not answered, one of its partitions was stopped meanwhile; it is not read again and keeps
+    /// A commit is not answered, one of its partitions was stopped meanwhile; it is not read again and keeps
     /// what it had named. Doubled: its next commit names a claim that may never have been, and of which others have cut
     /// anew what is theirs.
     KeepUnknownOfStopped,
-    /// Found here. Offsets are read without waiting for open transactions (`isolation.level=read_uncommitted` for the
+    /// Offsets are read without waiting for open transactions (`isolation.level=read_uncommitted` for the
     /// group's member). Doubled: a claim is not seen that becomes true after.
     ReadPastOpenTransaction,
 }

@@ -211,6 +211,15 @@ impl State {
         }
     }
 
+    /// Forgets inserts that nobody waits for and that the table will drop, whenever they come: they change nothing.
+    fn forget_the_harmless(&mut self) {
+        let Self { processes, table, copies, .. } = self;
+        for process in processes {
+            process.lane.retain(|unit| !unit.ours.is_empty() || !table.drops_for_ever(&unit.claim));
+        }
+        copies.retain(|claim| !table.drops_for_ever(claim));
+    }
+
     /// Whether all records of a claim are in the topic still.
     fn is_whole(&self, claim: &Claim) -> bool {
         claim.ranges.iter().all(|range| self.broker.oldest[range.partition] <= range.start)
@@ -247,7 +256,7 @@ impl Model for System {
             self.of_group(state, id, actions);
         }
         for (index, claim) in state.copies.iter().enumerate() {
-            if self.is_young(state, claim) {
+            if self.rules.breaks(Mutant::LateCopy) || state.table.remembers(claim) {
                 actions.push(Action::ApplyCopy(index));
             } else {
                 actions.push(Action::ExpireCopy(index));
@@ -396,6 +405,7 @@ impl Model for System {
                 broker.oldest[partition] += 1;
             }
         }
+        state.forget_the_harmless();
         Some(state)
     }
 
@@ -417,9 +427,9 @@ fn forget_unawaited(process: &mut Process, index: usize) {
 }
 
 impl System {
-    /// Whether a block may still be sent, and applied.
+    /// Whether a claim is still written.
     fn is_young(&self, state: &State, claim: &Claim) -> bool {
-        self.rules.breaks(Mutant::LateCopy) || state.table.remembers(claim)
+        self.rules.breaks(Mutant::OldClaim) || state.table.remembers(claim)
     }
 
     /// What a process may do by itself.

@@ -69,6 +69,12 @@ impl Table {
         self.window.is_none_or(|window| self.entered - claim.made < window)
     }
 
+    /// Whether it has the claim, and will never forget that.
+    #[must_use]
+    pub fn drops_for_ever(&self, claim: &Claim) -> bool {
+        self.window.is_none() && self.knows(&claim.ranges, claim.nonce)
+    }
+
     /// Whether a claim of these ranges and this nonce entered.
     #[must_use]
     pub fn knows(&self, ranges: &[Range], nonce: u8) -> bool {
