@@ -81,7 +81,7 @@ impl Holding {
     }
 }
 
-/// A process, and what it has on the way to the group, which may outlive it.
+/// A process. What it has on the way to the group may outlive it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Whether it runs.
@@ -96,8 +96,8 @@ pub struct Process {
     pub committer: Vec<Request>,
     /// Units that may be written: their claims are committed.
     pub lane: Vec<Unit>,
-    /// With [`Mutant::ClaimBehindDropped`]: partitions of units that were dropped, of which it is not told yet.
-    pub fenced: Partitions,
+    /// Partitions of which something was dropped, which the lane has not told of yet.
+    pub dropped: Partitions,
 }
 
 impl Process {
@@ -111,7 +111,7 @@ impl Process {
             waiting: Vec::new(),
             committer: Vec::new(),
             lane: Vec::new(),
-            fenced: Partitions::default(),
+            dropped: Partitions::default(),
         }
     }
 
@@ -164,13 +164,14 @@ impl Process {
     }
 
     /// The worker closes a unit.
-    pub fn close(&mut self, claim: Claim) {
+    pub fn close(&mut self, claim: Claim, rules: Rules) {
         for Range { partition, end, .. } in &claim.ranges {
             let holding = self.holdings[*partition].as_mut().expect("it is read");
             holding.position = *end;
             holding.closed.push((*end, false));
         }
         self.waiting.push(Unit { ours: claim.partitions(), claim });
+        self.drop_waiting(rules);
     }
 
     /// Whether there is something to be committed.
@@ -181,10 +182,7 @@ impl Process {
 
     /// Sends the next commit: the offsets that are due and all units that wait. For each partition that it names it says
     /// the whole: up to where all is written, and every claim from there on.
-    pub fn send(&mut self, rules: Rules) {
-        if rules.breaks(Mutant::ClaimBehindDropped) {
-            self.drop_waiting(rules);
-        }
+    pub fn send(&mut self) {
         let units = std::mem::take(&mut self.waiting);
         let mut named: Partitions = (0..self.holdings.len()).filter(|p| self.is_due_of(*p)).collect();
         let mut offsets = Vec::new();
@@ -327,7 +325,7 @@ impl Process {
 
     /// Whatever is still told of it later is thrown away.
     fn end_period(&mut self, partition: Partition) {
-        self.fenced.remove(partition);
+        self.dropped.remove(partition);
         let units = self.waiting.iter_mut().chain(&mut self.lane);
         for unit in units.chain(self.committer.iter_mut().flat_map(|request| &mut request.units)) {
             unit.ours.remove(partition);
@@ -349,20 +347,19 @@ impl Process {
         holding.named.clear();
     }
 
-    /// Drops units of which some is not ours any more. What they held of partitions that are is read again, at once: units
-    /// behind a dropped one go with it, since a claim of theirs would have a gap before it.
+    /// Drops units of which some is not ours any more. What they held of partitions that are is read again, when the lane
+    /// has told of it; until then units that hold some of these are dropped, too: a claim of theirs would have a gap
+    /// before it.
     pub fn drop_waiting(&mut self, rules: Rules) {
-        while let Some(index) = self.waiting.iter().position(|unit| !unit.is_ours()) {
-            for partition in self.waiting.remove(index).ours.each() {
-                if self.holdings[partition].as_ref().is_some_and(|holding| holding.way == Way::Stopped) {
-                    continue;
-                }
-                if rules.breaks(Mutant::ClaimBehindDropped) {
-                    self.fenced.add(partition);
-                } else {
-                    self.read_again(partition);
-                }
-            }
+        let behind_dropped = |unit: &Unit, dropped: Partitions| {
+            !rules.breaks(Mutant::ClaimBehindDropped) && unit.ours.each().any(|partition| dropped.has(partition))
+        };
+        let is_dropped = |unit: &Unit, dropped| !unit.is_ours() || behind_dropped(unit, dropped);
+        while let Some(index) = self.waiting.iter().position(|unit| is_dropped(unit, self.dropped)) {
+            let Unit { ours, .. } = self.waiting.remove(index);
+            let stopped = |p: &Partition| self.holdings[*p].as_ref().is_some_and(|h| h.way == Way::Stopped);
+            let again: Vec<_> = ours.each().filter(|partition| !stopped(partition)).collect();
+            again.into_iter().for_each(|partition| self.dropped.add(partition));
         }
     }
 

@@ -86,7 +86,7 @@ pub enum Action {
     Notice(ProcessId),
     /// It begins again, ends what an earlier process of its name left open, and joins.
     Restart(ProcessId),
-    /// With [`Mutant::ClaimBehindDropped`]: it is told that some of a partition was dropped, and reads it again.
+    /// Its lane tells that some of a partition was dropped, and it reads that again.
     HearDropped(ProcessId, Partition),
 
     /// A commit arrives.
@@ -275,9 +275,9 @@ impl Model for System {
         match action {
             Action::Close(id, ranges) => {
                 let claim = Claim { nonce: before.nonce(&ranges), made: table.entered, ranges };
-                processes[id].close(claim);
+                processes[id].close(claim, rules);
             }
-            Action::Send(id) => processes[id].send(rules),
+            Action::Send(id) => processes[id].send(),
             Action::Hear(id, index) => {
                 let request = processes[id].committer.remove(index);
                 processes[id].hear(request, rules);
@@ -489,7 +489,7 @@ impl System {
                 }
                 Way::Stopped | Way::Silent => {}
             }
-            if process.fenced.has(partition) {
+            if process.dropped.has(partition) {
                 actions.push(Action::HearDropped(id, partition));
             }
         }

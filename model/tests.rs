@@ -143,13 +143,19 @@ fn its_goal_stays_within_reach() {
 
 /// More of everything than is looked at each time.
 #[test]
-#[ignore = "takes some minutes"]
+#[ignore = "takes a quarter of an hour"]
 fn it_holds_within_larger_bounds() {
     for bounds in [
         single(Faults { rebalances: 1, evictions: 1, ..NONE }),
         single(Faults { rebalances: 2, crashes: 1, ..NONE }),
+        single(Faults { evictions: 1, copies: 1, ..NONE }),
+        Bounds { window: Some(2), ..single(Faults { rebalances: 1, crashes: 1, copies: 1, ..NONE }) },
         chained(Faults { evictions: 1, ..NONE }),
         chained(Faults { rebalances: 1, crashes: 1, ..NONE }),
+        chained(Faults { rebalances: 1, lost_answers: 1, stops: 1, ..NONE }),
+        Bounds { records: 3, ..chained(Faults { crashes: 1, ..NONE }) },
+        Bounds { processes: 3, records: 1, ..single(Faults { evictions: 1, crashes: 1, ..NONE }) },
+        Bounds { partitions: 3, records: 1, ..single(Faults { rebalances: 1, crashes: 1, ..NONE }) },
     ] {
         holds(bounds);
     }
