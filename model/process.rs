@@ -62,6 +62,12 @@ impl Holding {
         *self = Self { way: Way::Silent, ..Self::new() };
     }
 
+    /// Whether it is read no more.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        matches!(self.way, Way::Stopped | Way::Silent)
+    }
+
     fn is_due(&self) -> bool {
         matches!(self.way, Way::Reading | Way::Stopped) && self.told != Some(self.written)
     }
@@ -243,7 +249,7 @@ impl Process {
             let Some(holding) = &mut self.holdings[partition] else { continue };
             if rules.breaks(Mutant::DropSentClaim) {
                 self.cut_anew(partition);
-            } else if holding.way != Way::Stopped {
+            } else if !holding.has_stopped() {
                 self.read_again(partition);
             } else if !rules.breaks(Mutant::KeepUnknownOfStopped) {
                 holding.silence();
@@ -271,19 +277,17 @@ impl Process {
     }
 
     /// A unit is not written any more: it is older than what the table remembers.
-    pub fn give_up(&mut self, index: usize) {
+    pub fn give_up(&mut self, index: usize, rules: Rules) {
         let Unit { ours, .. } = self.lane.remove(index);
         for partition in ours.each() {
             self.holdings[partition].as_mut().expect("it is ours").silence();
         }
+        self.drop_waiting(rules);
     }
 
     /// A partition is read no more. Units that hold some of it and are not claimed are dropped.
     pub fn stop(&mut self, partition: Partition, rules: Rules) {
         self.holdings[partition].as_mut().expect("it is read").way = Way::Stopped;
-        for unit in &mut self.waiting {
-            unit.ours.remove(partition);
-        }
         self.drop_waiting(rules);
     }
 
@@ -347,20 +351,27 @@ impl Process {
         holding.named.clear();
     }
 
-    /// Drops units of which some is not ours any more. What they held of partitions that are is read again, when the lane
-    /// has told of it; until then units that hold some of these are dropped, too: a claim of theirs would have a gap
-    /// before it.
+    /// Drops units of which some is not ours any more, or is read no more. What they held of other partitions is read
+    /// again, when the lane has told of it; until then units that hold some of these are dropped, too: a claim of theirs
+    /// would have a gap before it.
     pub fn drop_waiting(&mut self, rules: Rules) {
-        let behind_dropped = |unit: &Unit, dropped: Partitions| {
-            !rules.breaks(Mutant::ClaimBehindDropped) && unit.ours.each().any(|partition| dropped.has(partition))
-        };
-        let is_dropped = |unit: &Unit, dropped| !unit.is_ours() || behind_dropped(unit, dropped);
-        while let Some(index) = self.waiting.iter().position(|unit| is_dropped(unit, self.dropped)) {
+        while let Some(index) = self.waiting.iter().position(|unit| self.is_dropped(unit, rules)) {
             let Unit { ours, .. } = self.waiting.remove(index);
-            let stopped = |p: &Partition| self.holdings[*p].as_ref().is_some_and(|h| h.way == Way::Stopped);
-            let again: Vec<_> = ours.each().filter(|partition| !stopped(partition)).collect();
-            again.into_iter().for_each(|partition| self.dropped.add(partition));
+            for partition in ours.each() {
+                if self.is_read(partition) {
+                    self.dropped.add(partition);
+                }
+            }
         }
+    }
+
+    fn is_dropped(&self, unit: &Unit, rules: Rules) -> bool {
+        let has_gap = |p| self.dropped.has(p) && !rules.breaks(Mutant::ClaimBehindDropped);
+        unit.claim.partitions().each().any(|p| !unit.ours.has(p) || !self.is_read(p) || has_gap(p))
+    }
+
+    fn is_read(&self, partition: Partition) -> bool {
+        self.holdings[partition].as_ref().is_some_and(|holding| !holding.has_stopped())
     }
 
     /// Ends at once. What the group has of a transaction stays pending there.

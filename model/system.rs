@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 use crate::broker::{Broker, Generation, ProcessId, Request, Stage};
 use crate::claim::{Claim, Offset, Partition, Partitions, Range};
 use crate::mutant::{Mutant, Rules};
-use crate::process::{Process, Way};
+use crate::process::{Holding, Process, Way};
 use crate::table::Table;
 
 /// How large the system is, and how often what may go wrong.
@@ -169,7 +169,7 @@ impl State {
     pub fn is_done(&self) -> bool {
         self.broker.committed.iter().enumerate().all(|(partition, committed)| {
             let owner = self.broker.owners[partition].map(|owner| &self.processes[owner].holdings[partition]);
-            let stopped = owner.and_then(Option::as_ref).is_some_and(|h| matches!(h.way, Way::Stopped | Way::Silent));
+            let stopped = owner.and_then(Option::as_ref).is_some_and(Holding::has_stopped);
             let records = &self.table.rows[partition];
             let whole = usize::from(committed.offset) == records.len() && committed.claims.is_empty();
             stopped || whole && records.iter().all(|count| *count == 1)
@@ -287,7 +287,7 @@ impl Model for System {
                 processes[id].written(index, rules);
             }
             Action::InsertEarly(id, index) => table.insert(&processes[id].committer[0].units[index].claim, rules),
-            Action::GiveUp(id, index) => processes[id].give_up(index),
+            Action::GiveUp(id, index) => processes[id].give_up(index, rules),
             Action::Ask(id, partition) => processes[id].hear_committed(partition, &broker.committed[partition]),
             Action::Rebuild(id, partition) => {
                 let claim = before.first_found(id, partition)?;

@@ -121,6 +121,7 @@ fn it_holds_with_a_window() {
         for faults in [Faults { copies: 2, ..NONE }, Faults { rebalances: 1, copies: 1, ..NONE }] {
             holds(Bounds { window: Some(window), ..single(faults) });
         }
+        holds(Bounds { window: Some(window), ..chained(Faults { copies: 1, ..NONE }) });
     }
 }
 
