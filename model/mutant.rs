@@ -9,8 +9,10 @@ pub enum Mutant {
     /// Units that hold a partition are claimed after it was given back. Doubled, also with transactions: the member and
     /// its generation are the group's still, and the broker does not check who owns a partition.
     CommitAfterRevoke,
-    /// Partitions are given back while a commit that names them is under way; the process forgets that one. Doubled, also
-    /// with transactions: what it kept of the claim's other partitions it cuts anew, and the claim becomes true.
+    /// Partitions are given back while a commit that names them is under way, and the process forgets that one. Doubled,
+    /// also with transactions: what it kept of the claim's other partitions it cuts anew, and the claim becomes true. (With
+    /// transactions it is harmless to give them back and still hear the answer: what arrives before the next owner is
+    /// there is what that one reads, and what arrives later is of a generation that is past.)
     RevokeDuringCommit,
     /// A claim whose commit was not answered is dropped, and what it held is cut anew from memory. Doubled: it may be
     /// committed, and other partitions carry it.
@@ -38,16 +40,16 @@ pub enum Mutant {
     /// A claim is written however many blocks have entered since it was made. Doubled: another owner of some of its
     /// partitions wrote it long ago.
     OldClaim,
-    /// A unit that was dropped because one of its partitions went takes records of the others with it; units
-    /// behind it, of partitions that stay, are claimed before these are read again. Lost: the claim has a gap before it,
-    /// and whoever finds the claim reads on behind it.
+    /// A unit that is dropped because one of its partitions went, or stopped, takes records of others with it; units behind
+    /// it, of partitions that stay, are claimed before these are read again. Lost: the claim has a gap before it, and
+    /// whoever finds the claim reads on behind it.
     ClaimBehindDropped,
-    /// A commit is not answered, one of its partitions was stopped meanwhile; it is not read again and keeps
-    /// what it had named. Doubled: its next commit names a claim that may never have been, and of which others have cut
-    /// anew what is theirs.
+    /// A commit is not answered, and one of its partitions, which has stopped meanwhile and is not read again, keeps what
+    /// it had named. Doubled: its next commit names a claim that may never have been, and of which the owners of others
+    /// have cut anew what is theirs.
     KeepUnknownOfStopped,
-    /// Offsets are read without waiting for open transactions (`isolation.level=read_uncommitted` for the
-    /// group's member). Doubled: a claim is not seen that becomes true after.
+    /// Offsets are read without waiting for open transactions (`isolation.level=read_uncommitted` of the group's member).
+    /// Doubled: a claim is not seen that becomes true after.
     ReadPastOpenTransaction,
 }
 
