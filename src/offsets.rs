@@ -2,6 +2,7 @@
 //! database cannot tell any more.
 
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::claim::Claim;
@@ -82,8 +83,9 @@ pub fn end(settings: &Settings, nonce: u64, verdict: Verdict) -> Result<String, 
         let what = format!("group {} has nothing under way that is called {nonce:016x}", settings.name);
         return Err(Problem::new(what, "`rowfall offsets` lists what it has"));
     }
-    let transactions = Transactions::start(&format!("{}-offsets", settings.name), &settings.kafka)?;
-    let commit = consumer.commit(&due, Some(&transactions));
+    let id = format!("{}-offsets", settings.name);
+    let transactions = Transactions::start(&id, &settings.kafka, &AtomicBool::new(false))?;
+    let commit = consumer.commit(&due, transactions.as_ref());
     loop {
         match commit.answer(Duration::from_secs(1)) {
             None => {}

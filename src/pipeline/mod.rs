@@ -37,7 +37,7 @@ use rowfall_dialects::contract::{Connection, Error, ExactlyOnce, Receipt, Resume
 use tokio::sync::oneshot;
 
 use crate::budget::Budget;
-use crate::config::{Delivery, Settings};
+use crate::config::{Delivery, KafkaSettings, Settings};
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::consumer::Consumer;
@@ -157,7 +157,13 @@ pub fn run(
     };
     let pipeline: Arc<str> = settings.name.as_str().into();
     let keeper = (once == Some(ExactlyOnce::Transactions)).then(|| Arc::clone(&pipeline));
-    let claims = (once == Some(ExactlyOnce::Tokens)).then(|| Claims::start(pipeline, &settings.kafka)).transpose()?;
+    let claims = match once {
+        Some(ExactlyOnce::Tokens) => match Claims::start(pipeline, &settings.kafka, &options.stop)? {
+            None => return Ok(Summary::default()),
+            claims => claims,
+        },
+        _ => None,
+    };
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
     // Of each worker one unit that fills and one that is written, and one more for whoever is ahead.
@@ -179,12 +185,22 @@ pub fn run(
     let session = Arc::clone(&connection.session);
     let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
     let eras = BTreeMap::new();
-    let (runtime_of_lanes, claimed) = (runtime.clone(), claims.is_some());
-    let supply =
-        Supply { session, runtime: runtime_of_lanes, budget, reports, age, paces, outages, eras, keeper, claimed };
+    let (kafka, claimed) = (settings.kafka.clone(), claims.is_some());
+    let supply = Supply {
+        session,
+        kafka,
+        runtime: runtime.clone(),
+        budget,
+        reports,
+        age,
+        paces,
+        outages,
+        eras,
+        keeper,
+        claimed,
+    };
     let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
-    let kafka = settings.kafka.clone();
-    Coordinator::new(consumer, workers, reported, supply, lookout, kafka, claims, options.clone()).run(preparation)
+    Coordinator::new(consumer, workers, reported, supply, lookout, claims, options.clone()).run(preparation)
 }
 
 /// What librdkafka may read ahead, per partition: all of them an eighth of the memory. The bound cannot be changed
@@ -198,6 +214,7 @@ fn read_ahead(settings: &Settings, topics: &[Prepared]) -> usize {
 /// Whatever a topic needs to be filled in, for each worker.
 struct Supply {
     session: Arc<dyn Session>,
+    kafka: KafkaSettings,
     runtime: tokio::runtime::Handle,
     budget: Arc<Budget>,
     reports: mpsc::Sender<Report>,

@@ -5,6 +5,7 @@
 //! that is not known becomes one that does not matter, since a new producer under the same `transactional.id` ends the
 //! transaction, and fences whatever of it is still on the way, before the answer comes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,16 @@ use crate::problem::Problem;
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one step of a transaction is tried again by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the brokers have to answer before they are asked again whether what was under way has ended.
+const INITIALIZE: Duration = Duration::from_secs(5);
+/// How often it is logged that they are.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 /// Between two attempts to end a transaction whose outcome is not known.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Another process that uses the same `transactional.id` takes it from this one again within this time.
+/// Another process under the same `transactional.id` takes it from this one again and again within this time. A broker
+/// that gives up a transaction which took too long looks the same, once.
 const RIVAL: Duration = Duration::from_secs(60);
+const RIVAL_TIMES: usize = 5;
 
 /// What is to be committed.
 struct Request {
@@ -40,11 +47,12 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Begins, and ends what an earlier process under this `transactional.id` has left open.
+    /// Begins, and ends what an earlier process under this `transactional.id` has left open, whatever time that takes;
+    /// `None` when told to stop meanwhile.
     ///
     /// # Errors
-    /// When the brokers have no transactions, do not allow them, or do not answer.
-    pub fn start(id: &str, kafka: &KafkaSettings) -> Result<Self, Problem> {
+    /// When the brokers have no transactions, or do not allow them.
+    pub fn start(id: &str, kafka: &KafkaSettings, stop: &AtomicBool) -> Result<Option<Self>, Problem> {
         let mut config = base_config(kafka);
         config
             .set("transactional.id", id)
@@ -56,14 +64,16 @@ impl Transactions {
             config.set(name, value);
         }
         let mut committer =
-            Committer { id: id.to_owned(), brokers: kafka.brokers.clone(), config, producer: None, fenced: None };
-        committer.begin()?;
+            Committer { id: id.to_owned(), brokers: kafka.brokers.clone(), config, producer: None, fenced: Vec::new() };
+        if !committer.begin(Some(stop))? {
+            return Ok(None);
+        }
         let (requests, requested) = channel();
         std::thread::Builder::new()
             .name("rowfall-commit".to_owned())
             .spawn(move || committer.run(&requested))
             .map_err(|e| Problem::new(format!("cannot start a thread: {e}"), ""))?;
-        Ok(Self { requests })
+        Ok(Some(Self { requests }))
     }
 
     /// Commits these; the answer comes once, and always.
@@ -81,8 +91,8 @@ struct Committer {
     brokers: String,
     config: ClientConfig,
     producer: Option<BaseProducer<DefaultProducerContext>>,
-    /// When another process took the id last.
-    fenced: Option<Instant>,
+    /// When another process took the id, within the last minute.
+    fenced: Vec<Instant>,
 }
 
 impl Committer {
@@ -92,15 +102,27 @@ impl Committer {
         }
     }
 
-    /// A producer, and nothing under way.
-    fn begin(&mut self) -> Result<(), Problem> {
+    /// A producer, and nothing under way; false when told to stop before.
+    fn begin(&mut self, stop: Option<&AtomicBool>) -> Result<bool, Problem> {
         // The one before must not be used any more, nor wait for what it has under way.
         self.producer = None;
-        let failed = |error: &KafkaError| self.problem(error);
-        let producer: BaseProducer<_> = self.config.create().map_err(|e| failed(&e))?;
-        producer.init_transactions(PATIENCE).map_err(|e| failed(&e))?;
+        let producer: BaseProducer<_> = self.config.create().map_err(|e| self.problem(&e))?;
+        let mut said: Option<Instant> = None;
+        while let Err(error) = producer.init_transactions(INITIALIZE) {
+            // Whatever was under way is being ended, by brokers that may have to start first.
+            if !transaction_error(&error).is_some_and(|error| error.is_retriable()) {
+                return Err(self.problem(&error));
+            }
+            if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Ok(false);
+            }
+            if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                said = Some(Instant::now());
+                tracing::warn!("waiting for what was under way in Kafka to end: {}", self.problem(&error).what);
+            }
+        }
         self.producer = Some(producer);
-        Ok(())
+        Ok(true)
     }
 
     fn commit(&mut self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Answer {
@@ -117,8 +139,9 @@ impl Committer {
             return Answer::Refused(Problem::new(error.to_string(), ""));
         }
         if is_fenced(&error) {
-            let again = self.fenced.replace(Instant::now()).is_some_and(|before| before.elapsed() < RIVAL);
-            if again {
+            self.fenced.retain(|before| before.elapsed() < RIVAL);
+            self.fenced.push(Instant::now());
+            if self.fenced.len() >= RIVAL_TIMES {
                 return Answer::Fatal(Problem::new(
                     format!("another process commits under the same `transactional.id` {}", self.id),
                     "give each process a `kafka.instance` of its own, or stop the other one",
@@ -132,8 +155,8 @@ impl Committer {
     fn start_anew(&mut self, why: &str) -> Answer {
         tracing::warn!("a commit may or may not have been taken ({why}): it is ended, and the group is asked");
         loop {
-            match self.begin() {
-                Ok(()) => return Answer::Unknown(Problem::new(why.to_owned(), "")),
+            match self.begin(None) {
+                Ok(_) => return Answer::Unknown(Problem::new(why.to_owned(), "")),
                 Err(problem) => {
                     tracing::debug!("a new producer for {}: {problem}", self.id);
                     std::thread::sleep(PAUSE);

@@ -205,7 +205,7 @@ impl Coordinator {
     /// Where `kafka.start_from` says.
     fn configured(&self, partition: &TopicPartition) -> Result<Place, Problem> {
         let range = || self.patiently(|consumer| consumer.range(partition));
-        Ok(match self.kafka.start_from {
+        Ok(match self.supply.kafka.start_from {
             StartFrom::Earliest => Place::Read(None),
             StartFrom::Latest => Place::Read(Some(range()?.1)),
             StartFrom::Time(time) => {

@@ -11,9 +11,12 @@
 //!   what they held of partitions that stay is read again
 //! - a claim that is found is rebuilt and written under its token before anything else of its partitions is read
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ledger;
+
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{Receipt, Token};
@@ -22,7 +25,7 @@ use tokio::sync::oneshot;
 
 use super::assign::Place;
 use super::{Coordinator, Holding, State, Topic, TopicPartition};
-use crate::claim::{Claim, LONGEST, Range};
+use crate::claim::Claim;
 use crate::commit::Watermarks;
 use crate::config::KafkaSettings;
 use crate::pipeline::Report;
@@ -34,6 +37,7 @@ use crate::source::position::{Offset, Owned, Span};
 use crate::source::start::Committed;
 use crate::source::transactions::Transactions;
 use crate::write::Outcome;
+use ledger::Ledger;
 
 /// How long to wait before a transaction that was refused is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -42,23 +46,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub(in crate::pipeline) struct Claims {
     pipeline: Arc<str>,
     pub(super) transactions: Transactions,
-    /// Closed and not claimed, in the order in which they were closed.
-    waiting: Vec<Unclaimed>,
-    /// In the transaction that is under way.
-    under_way: Vec<(Unclaimed, Claim)>,
-    /// Whose offsets do not pass them yet, in order.
-    named: BTreeMap<TopicPartition, Vec<Claim>>,
+    ledger: Ledger,
     not_before: Instant,
     found: Vec<Found>,
     /// Keeps the `transactional.id` this process's.
     _instance: Instance,
-}
-
-/// A unit that waits for its claim in its lane.
-struct Unclaimed {
-    spans: Vec<Span>,
-    /// Has it written, under this token.
-    claim: oneshot::Sender<Token>,
 }
 
 /// A claim that stood in the metadata of an offset.
@@ -71,156 +63,85 @@ struct Found {
 }
 
 impl Claims {
-    /// Takes the process's name, and ends what was under way when it had it last.
+    /// Takes the process's name, and ends what was under way when it had it last; `None` when told to stop meanwhile.
     ///
     /// # Errors
     /// When the brokers have no transactions, or not for this user.
-    pub(in crate::pipeline) fn start(pipeline: Arc<str>, kafka: &KafkaSettings) -> Result<Self, Problem> {
+    pub(in crate::pipeline) fn start(
+        pipeline: Arc<str>,
+        kafka: &KafkaSettings,
+        stop: &AtomicBool,
+    ) -> Result<Option<Self>, Problem> {
         if kafka.properties.get("isolation.level").is_some_and(|level| level == "read_uncommitted") {
             let what = "exactly-once cannot be kept with `isolation.level: read_uncommitted`: what other processes commit \
                         would be read before it holds";
             return Err(Problem::new(what, "take it out of `kafka.properties`, or set `delivery: at-least-once`"));
         }
         let instance = Instance::take(&pipeline, kafka.instance.as_deref());
-        let transactions = Transactions::start(&format!("{pipeline}-{}", instance.name), kafka)?;
-        Ok(Self {
+        let id = format!("{pipeline}-{}", instance.name);
+        let Some(transactions) = Transactions::start(&id, kafka, stop)? else { return Ok(None) };
+        Ok(Some(Self {
             pipeline,
             transactions,
-            waiting: Vec::new(),
-            under_way: Vec::new(),
-            named: BTreeMap::new(),
+            ledger: Ledger::default(),
             not_before: Instant::now(),
             found: Vec::new(),
             _instance: instance,
-        })
+        }))
     }
 
     /// A unit with these spans waits for its claim.
     pub(super) fn wait(&mut self, spans: Vec<Span>, claim: oneshot::Sender<Token>) {
         if failpoint::breaks("fence") {
-            let _ = claim.send(self::claim(&spans).token(&self.pipeline, ""));
+            let _ = claim.send(ledger::claim(&spans).token(&self.pipeline, ""));
             return;
         }
-        self.waiting.push(Unclaimed { spans, claim });
+        self.ledger.wait(spans, claim);
     }
 
     /// Whether a transaction is wanted, now.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.waiting.is_empty() && Instant::now() >= self.not_before
+        self.ledger.has_waiting() && Instant::now() >= self.not_before
     }
 
-    /// What the next transaction commits: the offsets that are due, and the claims of all units that can be claimed.
+    /// What the next transaction commits.
     pub(super) fn next(
         &mut self,
         watermarks: &mut Watermarks,
         holdings: &BTreeMap<TopicPartition, Holding>,
     ) -> Vec<Due> {
-        let mut due: BTreeSet<_> = watermarks.take_due().into_iter().map(|(partition, _)| partition).collect();
-        for (partition, claims) in &mut self.named {
-            let written = watermarks.written_of(partition);
-            claims.retain(|claim| claim.of(partition.partition).map(|range| range.end) > written);
-        }
-        self.named.retain(|_, claims| !claims.is_empty());
-        let mut held_up = BTreeSet::new();
-        for unclaimed in std::mem::take(&mut self.waiting) {
-            let partitions = || unclaimed.spans.iter().map(|span| &span.owned.partition);
-            let is_ours = |span: &Span| {
-                let holding = holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
-                // Of one that has stopped: what stands before the record that stopped it.
-                holding.is_some_and(|h| h.state != State::Gone)
-            };
-            if !unclaimed.spans.iter().all(is_ours) {
-                // Dropped: what it holds of others is read again.
-                continue;
-            }
-            let claim = claim(&unclaimed.spans);
-            let length = claim.to_string().len();
-            let fits = |partition: &TopicPartition| {
-                self.metadata(partition, &holdings[partition]).len() + length + 7 <= LONGEST
-            };
-            if partitions().any(|partition| held_up.contains(partition)) || !partitions().all(fits) {
-                held_up.extend(partitions().cloned());
-                self.waiting.push(unclaimed);
-                continue;
-            }
-            for partition in partitions() {
-                self.named.entry(partition.clone()).or_default().push(claim.clone());
-                due.insert(partition.clone());
-            }
-            self.under_way.push((unclaimed, claim));
-        }
-        let due = due.into_iter().filter_map(|partition| {
-            let holding = holdings.get(&partition)?;
-            let first = || self.named.get(&partition)?.first()?.of(partition.partition).map(|range| range.start);
-            let offset = watermarks.written_of(&partition).or_else(first)?;
-            if failpoint::breaks("order") {
-                let last = self.named.get(&partition).and_then(|claims| claims.last()?.of(partition.partition));
-                let offset = last.map_or(offset, |range| range.end);
-                return Some(Due { metadata: holding.note.to_string(), partition, offset });
-            }
-            Some(Due { metadata: self.metadata(&partition, holding), partition, offset })
-        });
-        due.collect()
-    }
-
-    /// What is committed with a partition's offset.
-    fn metadata(&self, partition: &TopicPartition, holding: &Holding) -> String {
-        holding.note.with(self.named.get(partition).map_or(&[], Vec::as_slice))
+        // Of a partition that has stopped: what stands before the record that stopped it.
+        let ours = |partition: &TopicPartition| {
+            let holding = holdings.get(partition).filter(|holding| holding.state != State::Gone)?;
+            Some((&holding.owned, &holding.note))
+        };
+        self.ledger.next(watermarks, &ours)
     }
 
     /// The transaction is committed: its claims hold.
     pub(super) fn committed(&mut self) {
-        if !self.under_way.is_empty() {
-            failpoint::at("claimed");
-        }
-        for (Unclaimed { spans, claim }, claimed) in self.under_way.drain(..) {
-            let token = claimed.token(&self.pipeline, &spans[0].owned.partition.topic);
-            // A lane that is gone has given the unit up: whoever finds the claim writes it.
-            let _ = claim.send(token);
-        }
+        self.ledger.committed(&self.pipeline);
     }
 
     /// Nothing of the transaction is committed.
     pub(super) fn refused(&mut self) {
         self.not_before = Instant::now() + AGAIN;
-        let mut again = Vec::new();
-        for (unclaimed, claim) in self.under_way.drain(..) {
-            for span in &unclaimed.spans {
-                if let Some(claims) = self.named.get_mut(&span.owned.partition) {
-                    claims.retain(|named| named.nonce != claim.nonce);
-                }
-            }
-            again.push(unclaimed);
-        }
-        again.append(&mut self.waiting);
-        self.waiting = again;
+        self.ledger.refused();
     }
 
-    /// Whether the transaction is committed is not known: its units are dropped, and what the group has says the rest.
-    /// Answers their spans.
+    /// Whether the transaction is committed is not known: its units are dropped. Answers their spans.
     pub(super) fn unknown(&mut self) -> Vec<Span> {
-        self.under_way.drain(..).flat_map(|(unclaimed, _)| unclaimed.spans).collect()
+        self.ledger.unknown()
     }
 
-    /// These partitions are not ours any more, or have to be asked for anew: units that hold some of them and are not
-    /// claimed are dropped.
+    /// These partitions are not ours any more, or have to be asked for anew.
     pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
-        let holds = |span: &Span| partitions.contains(&span.owned.partition);
-        self.waiting.retain(|unclaimed| !unclaimed.spans.iter().any(holds));
-        self.named.retain(|partition, _| !partitions.contains(partition));
+        self.ledger.forget(partitions);
         for found in &mut self.found {
             found.waits.retain(|owned| !partitions.contains(&owned.partition));
         }
         self.found.retain(|found| found.is_begun || !found.waits.is_empty());
     }
-}
-
-/// The claim of a unit.
-fn claim(spans: &[Span]) -> Claim {
-    let range = |span: &Span| Range { partition: span.owned.partition.partition, start: span.start, end: span.end };
-    let mut ranges: Vec<_> = spans.iter().map(range).collect();
-    ranges.sort_unstable_by_key(|range| range.partition);
-    Claim::new(ranges)
 }
 
 /// The claims that stand by a committed offset of this topic.
@@ -273,6 +194,11 @@ impl Coordinator {
         let partitions: Vec<_> = due.iter().map(|owned| owned.partition.clone()).collect();
         let committed = self.patiently(|consumer| consumer.committed(&partitions))?;
         for (owned, committed) in due.iter().zip(committed) {
+            if let Some(Committed { offset, claims: Err(why), .. }) = &committed {
+                let place = format!("{} offset {offset}", owned.partition);
+                self.stop(owned, *offset, why.problem(self.consumer().group()).within(&place));
+                continue;
+            }
             let holding = self.holdings.get_mut(&owned.partition).expect("just seen");
             // Where it was decided to begin, if nothing was committed since.
             holding.committed = committed.or_else(|| holding.committed.take());
@@ -305,8 +231,14 @@ impl Coordinator {
         };
         let destination = destination.clone();
         let intake = self.supply.intake(&topic, &destination, written);
-        let rebuild =
-            Rebuild { kafka: self.kafka.clone(), topic, claim, token, intake, stop: Arc::clone(&self.options.stop) };
+        let rebuild = Rebuild {
+            kafka: self.supply.kafka.clone(),
+            topic,
+            claim,
+            token,
+            intake,
+            stop: Arc::clone(&self.options.stop),
+        };
         let reports = self.supply.reports.clone();
         let begun = std::thread::Builder::new().name("rowfall-rebuild".to_owned()).spawn(move || {
             let done = catch_unwind(AssertUnwindSafe(|| rebuild.run()));
@@ -372,6 +304,20 @@ impl Coordinator {
             Place::Stop(at, why) => self.stop(owned, at, why.within(&format!("{partition} offset {at}"))),
         }
         Ok(())
+    }
+
+    /// Whether a transaction with these units is committed is not known.
+    pub(super) fn ask_again(&mut self, spans: &[Span], why: &Problem) {
+        // One that has stopped is not asked for: what may be claimed of it must not be left out of what is committed next,
+        // nor stand in it, so that nothing of it is committed any more.
+        for span in spans {
+            let partition = &span.owned.partition;
+            if self.holdings.get(partition).is_some_and(|h| h.owned == span.owned && h.state == State::Stopped) {
+                self.watermarks.release(partition);
+                self.claims.as_mut().into_iter().for_each(|claims| claims.forget(std::slice::from_ref(partition)));
+            }
+        }
+        self.read_again(spans, why);
     }
 
     /// What these units held of partitions that are ours is read again, from where it was claimed last.

@@ -235,7 +235,7 @@ impl Coordinator {
             Answer::Unknown(problem) => {
                 self.watermarks.forget_told();
                 let spans = self.claims.as_mut().map(Claims::unknown).unwrap_or_default();
-                self.read_again(&spans, &problem);
+                self.ask_again(&spans, &problem);
                 Err(problem.what)
             }
             Answer::Fatal(problem) => {

@@ -21,7 +21,6 @@ use super::intake::TopicIntake;
 use super::lookout::Lookout;
 use super::{Destination, Preparation, Prepared, Report, RunOptions, Summary, Supply};
 use crate::commit::Watermarks;
-use crate::config::KafkaSettings;
 use crate::problem::Problem;
 use crate::source::consumer::{Commit, Consumer, Event, Queue};
 use crate::source::position::{Offset, Owned, TopicPartition};
@@ -116,7 +115,6 @@ pub(super) struct Coordinator {
     reports: Receiver<Report>,
     supply: Supply,
     lookout: Option<Lookout>,
-    kafka: KafkaSettings,
     options: RunOptions,
     topics: BTreeMap<Arc<str>, Topic>,
     /// Topics that were created again, to be taken once the partitions of the one before are given back.
@@ -154,7 +152,6 @@ impl Coordinator {
         reports: Receiver<Report>,
         supply: Supply,
         lookout: Lookout,
-        kafka: KafkaSettings,
         claims: Option<Claims>,
         options: RunOptions,
     ) -> Self {
@@ -164,7 +161,6 @@ impl Coordinator {
             reports,
             supply,
             lookout: Some(lookout),
-            kafka,
             options,
             topics: BTreeMap::new(),
             arriving: Vec::new(),
