@@ -8,6 +8,7 @@ mod support;
 mod workload;
 
 mod chaos;
+mod claims;
 mod clickhouse_docs;
 mod clusters;
 mod configurations;

@@ -56,7 +56,7 @@ impl Coordinator {
                 // Where it begins is known when the database has answered.
                 (None, _) if self.supply.keeper.is_some() => Place::Leave(State::TakenOver),
                 (None, _) => match self.place(partition, committed, note)? {
-                    Place::Read(_) if self.is_claimed(committed) => Place::Leave(State::TakenOver),
+                    Place::Read(_) if self.is_claimed(committed, note) => Place::Leave(State::TakenOver),
                     place => place,
                 },
             };

@@ -34,7 +34,7 @@ use crate::problem::Problem;
 use crate::source::consumer::Due;
 use crate::source::instance::Instance;
 use crate::source::position::{Offset, Owned, Span};
-use crate::source::start::Committed;
+use crate::source::start::{CommitNote, Committed};
 use crate::source::transactions::Transactions;
 use crate::write::Outcome;
 use ledger::Ledger;
@@ -145,23 +145,23 @@ impl Claims {
 }
 
 /// The claims that stand by a committed offset of this topic.
-fn claims_of<'c>(committed: Option<&'c Committed>, holding: &Holding) -> &'c [Claim] {
+fn claims_of<'c>(committed: Option<&'c Committed>, now: &CommitNote) -> &'c [Claim] {
     match committed {
-        Some(Committed { claims: Ok(claims), note, .. }) if note.topic == holding.note.topic => claims,
+        Some(Committed { claims: Ok(claims), note, .. }) if note.topic == now.topic => claims,
         _ => &[],
     }
 }
 
 impl Coordinator {
     /// Whether what the group has of a partition has to be written first.
-    pub(super) fn is_claimed(&self, committed: Option<&Committed>) -> bool {
-        self.claims.is_some() && committed.is_some_and(|c| c.claims.as_ref().is_ok_and(|claims| !claims.is_empty()))
+    pub(super) fn is_claimed(&self, committed: Option<&Committed>, note: &CommitNote) -> bool {
+        self.claims.is_some() && !claims_of(committed, note).is_empty()
     }
 
     /// A partition goes on when the claims are written that stand by its offset.
     pub(super) fn wait_for_claims(&mut self, owned: &Arc<Owned>) -> Result<(), Problem> {
         let Some(holding) = self.taken(owned) else { return Ok(()) };
-        let found = claims_of(holding.committed.as_ref(), holding).to_vec();
+        let found = claims_of(holding.committed.as_ref(), &holding.note).to_vec();
         let claims = self.claims.as_mut().expect("only with claims");
         for claim in found {
             let topic = &owned.partition.topic;
@@ -275,6 +275,9 @@ impl Coordinator {
                 // Whatever waits for it waits for nothing else any more.
                 let partitions: Vec<_> = waits.iter().map(|owned| owned.partition.clone()).collect();
                 claims.forget(&partitions);
+                let problem = problem.or_hint(
+                    "see whether the table has these rows, stop rowfall, and say so: `rowfall offsets` lists what was begun",
+                );
                 let doing = format!("topic {topic}, writing again what was claimed ({})", ranges(&claim));
                 for owned in waits {
                     let at = self.holdings.get(&owned.partition).and_then(|h| h.committed.as_ref());
@@ -293,8 +296,8 @@ impl Coordinator {
         }
         let Some(holding) = self.taken(owned) else { return Ok(()) };
         let partition = &owned.partition;
-        let ends =
-            claims_of(holding.committed.as_ref(), holding).iter().filter_map(|claim| claim.of(partition.partition));
+        let claims = claims_of(holding.committed.as_ref(), &holding.note);
+        let ends = claims.iter().filter_map(|claim| claim.of(partition.partition));
         let end = ends.map(|range| range.end).max();
         let note = holding.note.clone();
         let known = end.map_or_else(|| holding.committed.clone(), |end| Some(Committed::at(end, note.clone())));
