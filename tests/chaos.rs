@@ -100,8 +100,12 @@ impl Chaos {
         let name = support::unique("chaos");
         support::topic_and_table(&kafka, &clickhouse, &name, i32::try_from(PARTITIONS).expect("small"));
         let configs = ["one", "two"].map(|instance| {
+            // A static member that is killed between the two steps of a cooperative rebalance comes back without the second:
+            // what it had given up is nobody's until the group changes again. So says the protocol.
+            let instance =
+                if self.group.contains("cooperative") { String::new() } else { format!("instance: {instance}, ") };
             support::config_file(&format!(
-                "name: {name}\nkafka: {{ brokers: '{}', instance: {instance}, properties: {{ session.timeout.ms: 6000, \
+                "name: {name}\nkafka: {{ brokers: '{}', {instance}properties: {{ session.timeout.ms: 6000, \
                  heartbeat.interval.ms: 1000, topic.metadata.refresh.interval.ms: 1000{} }} }}\n\
                  target: {{ url: '{}' }}\nbatch: {{ age: 100ms }}\ndelivery: {}\ntopics: {{ {name}: {{}} }}\n",
                 kafka.brokers,
@@ -135,10 +139,14 @@ impl Chaos {
         while !settled() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(200));
         }
+        let is_whole = settled();
         for process in processes {
             process.signal("TERM");
             let output = process.wait(PATIENCE);
             assert_eq!(output.code(), 0, "{output:#?}");
+            if !is_whole {
+                println!("{}", output.stderr);
+            }
         }
         let (rows, different) = stage.rows().expect("the server is up");
         verdict.lost = verdict.produced - different.min(verdict.produced);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -17,6 +17,8 @@ use crate::problem::Problem;
 
 /// Messages taken from librdkafka at once.
 const BATCH: usize = 1_000;
+/// How long a partition may seem to end before its range does.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the first of them is waited for before looking whether to end.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -43,6 +45,7 @@ pub fn read(
     }
     let list = list_of(ranges.iter().map(|(partition, start, _)| (partition, RdOffset::Offset(start.0))));
     client.assign(&list).map_err(|e| client_problem(&e, &kafka.brokers))?;
+    let mut began = Instant::now();
     let mut batch = MessageBatch::with_capacity(BATCH);
     while !left.is_empty() {
         if stop.load(Ordering::Relaxed) {
@@ -59,9 +62,12 @@ pub fn read(
             let reached = match message.content() {
                 Content::Record(_) if offset >= end => true,
                 Content::Record(value) => {
+                    began = Instant::now();
                     take(message, value)?;
                     offset.next() >= end
                 }
+                // A broker that has just started may not know yet how far it is.
+                Content::EndOfPartition if offset < end && began.elapsed() < PATIENCE => false,
                 Content::EndOfPartition if offset < end => {
                     let partition = message.partition();
                     return Err(Problem::new(

@@ -182,15 +182,13 @@ impl Coordinator {
 
     /// Asks the group what it has of partitions that are to be read anew.
     pub(super) fn ask_group(&mut self) -> Result<(), Problem> {
-        // What is under way may say something else.
-        if self.committing.is_some() {
-            return Ok(());
-        }
         let due = self.taking.take_due();
         let due: Vec<_> = due.into_iter().filter(|owned| self.taken(owned).is_some()).collect();
         if due.is_empty() {
             return Ok(());
         }
+        // What is under way may say something else. It is not waited for in passing: there may always be something.
+        self.end_transaction();
         let partitions: Vec<_> = due.iter().map(|owned| owned.partition.clone()).collect();
         let committed = self.patiently(|consumer| consumer.committed(&partitions))?;
         for (owned, committed) in due.iter().zip(committed) {

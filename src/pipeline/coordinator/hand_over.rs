@@ -112,7 +112,7 @@ impl Coordinator {
 
     /// Waits for the transaction that is under way: what it says of partitions must not become true when they are not
     /// ours any more. It always ends.
-    fn end_transaction(&mut self) {
+    pub(super) fn end_transaction(&mut self) {
         while self.claims.is_some() && self.committing.is_some() {
             let _ = self.wait_for_answer(Instant::now() + COMMIT_WAIT, false);
         }
