@@ -45,7 +45,8 @@ fn a_host_that_is_killed_is_left_out_and_taken_back() {
     let create = format!("CREATE TABLE {name} ({}) ENGINE = MergeTree ORDER BY id", workload::COLUMNS);
     support::query(&two, &create);
     let url = url(&one, &[one.http_port, two.http_port]);
-    let config = into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 200ms }");
+    let config =
+        into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 200ms }\ndelivery: at-least-once");
     let load = Load::start(&services.kafka, &name, 4, 10_000);
     let process = Rowfall::with_config("run", &config, &["--output", "json"]).start();
     eventually("rows on both", PATIENCE, || rows(&one, &name) > 5_000 && rows(&two, &name) > 5_000);
