@@ -10,6 +10,8 @@ pub mod clickhouse;
 pub mod conformance;
 mod connect;
 pub mod contract;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod generic;
 pub mod mysql;
 pub mod postgres;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use rowfall_dialects::contract::{Block, Column, Op};
+use rowfall_dialects::contract::{Block, Column, Op, Token};
+use tokio::sync::oneshot;
 
 use crate::budget::{Budget, Permit};
+use crate::claim::PARTITIONS;
 use crate::decode::{BadRecord, Record, RowDecoder, RowProgram};
 use crate::fold::fold;
 use crate::source::position::{Offset, Owned, Span};
@@ -22,6 +24,9 @@ pub struct Unit {
     pub spans: Vec<Span>,
     /// Whether its age closed it: a larger one would have been possible.
     pub aged: bool,
+    /// With claims: brings the token under which it is written, once its claim is committed. It is not written before,
+    /// and not at all when the other end is dropped.
+    pub claimed: Option<oneshot::Receiver<Token>>,
     /// Held until the unit's columns are given back or dropped.
     permit: Permit,
     home: Sender<Spare>,
@@ -204,6 +209,12 @@ impl OpenUnit {
         &mut self.spans[self.last]
     }
 
+    /// Whether it can hold records of this partition: its spans have to fit one claim.
+    #[must_use]
+    pub fn has_room_for(&self, owned: &Arc<Owned>) -> bool {
+        self.spans.len() < PARTITIONS || self.spans.iter().any(|span| Arc::ptr_eq(&span.owned, owned))
+    }
+
     /// Rows so far.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -239,6 +250,6 @@ impl OpenUnit {
             blocks.push(Block { ops, ..Block::new(Arc::clone(&program.layout), columns, rows) });
             programs.push(program);
         }
-        Unit { blocks, programs, spans: self.spans, aged, permit: self.permit, home: self.home }
+        Unit { blocks, programs, spans: self.spans, aged, claimed: None, permit: self.permit, home: self.home }
     }
 }

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::config::{self, Delivery, Overrides, Settings};
+use crate::offsets::{self, Verdict};
 use crate::pipeline::{self, Progress, RunOptions, Summary};
 use crate::preview;
 use crate::problem::Problem;
@@ -55,6 +56,17 @@ enum Command {
     Plan {
         #[command(flatten)]
         config: ConfigArguments,
+    },
+    /// Show how far each partition has come and what was begun; or end what was begun, once you know what became of it
+    Offsets {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Its rows are in their tables: go on behind it
+        #[arg(long, value_name = "BEGUN", value_parser = hexadecimal, conflicts_with = "write_again")]
+        written: Option<u64>,
+        /// Its rows are not there: have the next run write them
+        #[arg(long, value_name = "BEGUN", value_parser = hexadecimal)]
+        write_again: Option<u64>,
     },
     /// See it work without anything installed: an in-process broker, generated orders, a SQLite table
     Demo {
@@ -117,6 +129,15 @@ pub fn main() -> ExitCode {
         Command::Run { config, until_end, output } => with_settings(&config, |s| run(s, until_end, output, &line)),
         Command::Check { config } => with_settings(&config, check),
         Command::Plan { config } => with_settings(&config, plan),
+        Command::Offsets { config, written, write_again } => with_settings(&config, |settings| {
+            let verdict = written.map(|claim| (claim, Verdict::Written));
+            let text = match verdict.or(write_again.map(|claim| (claim, Verdict::Missing))) {
+                Some((claim, verdict)) => offsets::end(settings, claim, verdict)?,
+                None => offsets::show(settings)?,
+            };
+            print!("{text}");
+            Ok(ExitCode::SUCCESS)
+        }),
         Command::Demo { records } => crate::demo::run(records, |text| println!("{text}")).map(|()| ExitCode::SUCCESS),
         Command::Schema { reference } => {
             print!("{}", if reference { config::reference_markdown() } else { config::json_schema() });
@@ -127,6 +148,10 @@ pub fn main() -> ExitCode {
         eprintln!("rowfall: {problem}");
         ExitCode::from(FAILED)
     })
+}
+
+fn hexadecimal(text: &str) -> Result<u64, std::num::ParseIntError> {
+    u64::from_str_radix(text, 16)
 }
 
 type Outcome = Result<ExitCode, Problem>;

@@ -72,6 +72,12 @@ impl Watermarks {
         }
     }
 
+    /// Up to where all of this partition is written, where that is known.
+    #[must_use]
+    pub fn written_of(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.partitions.get(partition)?.written
+    }
+
     /// Offsets that the group has not been told yet; they count as told from now on.
     pub fn take_due(&mut self) -> Vec<(TopicPartition, Offset)> {
         let mut due = Vec::new();

@@ -49,7 +49,7 @@ pub fn fold(block: &Block, folding: Folding) -> Block {
             column.gather(&rows.collect::<Vec<_>>())
         })
         .collect();
-    Block { layout: block.layout.clone(), columns, rows: ops.len(), ops }
+    Block { layout: block.layout.clone(), columns, rows: ops.len(), ops, token: block.token.clone() }
 }
 
 /// What becomes of the rows of one key, and which of them say what the row holds: the last goes first.

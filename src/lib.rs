@@ -7,9 +7,10 @@
 //! - [`batch`]: rows on their way, closed and written together; [`budget`]: the bytes that they may occupy
 //! - [`reconcile`]: a route and its table, [`infer`]: what a sample shows of a missing one
 //! - [`mod@write`]: closed units into the database, retried or refused; [`pace`]: how fast a table takes them
-//! - [`commit`]: what may be committed
+//! - [`claim`]: with exactly once into a database without transactions, what is written next; [`commit`]: what may be
+//!   committed
 //!
-//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`mapping`] how well fields fit
+//! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`offsets`] how far they have come, [`mapping`] how well fields fit
 //! columns, [`demo`] feeds them,
 //! [`cli`] is the command line. Beside them [`config`], [`problem`] and [`outage`];
 //! [`allocator`] keeps the process small. The databases are in `rowfall-dialects`.
@@ -17,6 +18,7 @@
 pub mod allocator;
 pub mod batch;
 pub mod budget;
+pub mod claim;
 pub mod cli;
 pub mod commit;
 pub mod config;
@@ -26,6 +28,7 @@ pub mod evolve;
 pub mod fold;
 pub mod infer;
 pub mod mapping;
+pub mod offsets;
 pub mod outage;
 pub mod pace;
 pub mod pipeline;

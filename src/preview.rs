@@ -39,7 +39,10 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
         let records = if found.table.is_ok() { found.take_records(settings)? } else { Vec::new() };
         let Found { route, topic, paused, table, .. } = found;
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
-        let planned = table.and_then(|table| planned(connection, &route, table, &records).map_err(Unready::Problem));
+        let planned = match table {
+            Ok(table) => planned(settings, connection, &route, table, &records).await.map_err(Unready::Problem),
+            Err(unready) => Err(unready),
+        };
         let text = &mut preview.text;
         match planned {
             Ok(planned) => {
@@ -61,7 +64,13 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
 }
 
 /// What a run would do with the table and with these records, the topic's first.
-fn planned(connection: &Connection, route: &Route, table: Table, records: &[SampleRecord]) -> Result<Preview, Problem> {
+async fn planned(
+    settings: &Settings,
+    connection: &Connection,
+    route: &Route,
+    table: Table,
+    records: &[SampleRecord],
+) -> Result<Preview, Problem> {
     let mut preview = Preview::default();
     match table {
         Table::There(schema) => {
@@ -75,6 +84,10 @@ fn planned(connection: &Connection, route: &Route, table: Table, records: &[Samp
             }
             if let Some(promise) = &schema.promise {
                 line(&mut preview.text, &format!("  note: {}: {promise}", schema.kind));
+            }
+            for Problem { what, hint } in pipeline::repeats(settings, connection, &schema).await? {
+                preview.to_do = true;
+                line(&mut preview.text, &format!("  to do first: {what}\n    {hint}"));
             }
         }
         Table::Missing { spec, ddl, sampled } => {
@@ -126,12 +139,12 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
                 line(&mut preview.text, &format!("to do   {problem}"));
             }
             Ok(Table::Missing { spec, ddl, .. }) => {
-                let problems = pipeline::problems(connection, Intent::Create(&spec)).await?;
+                let problems = pipeline::problems(settings, connection, Intent::Create(&spec)).await?;
                 preview.finish(&format!("table {} will be created (see `rowfall plan`)", spec.name), problems);
                 ddl.notes.iter().for_each(|note| line(&mut preview.text, &format!("note    {note}")));
             }
             Ok(Table::There(schema)) => {
-                let mut problems = pipeline::problems(connection, pipeline::intent(&route, &schema)).await?;
+                let mut problems = pipeline::problems(settings, connection, pipeline::intent(&route, &schema)).await?;
                 problems.extend(reconcile::compile(&route, &schema).err());
                 preview.finish(&format!("table {} {}", schema.name, schema.kind), problems);
                 if let Some(promise) = &schema.promise {

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt};
-use rowfall_dialects::contract::{Advice, Block, Error, Progress, Receipt, Session, TableColumn};
+use rowfall_dialects::contract::{Advice, Block, Error, Progress, Receipt, Session, TableColumn, Token};
+use rowfall_dialects::failpoint;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::batch::Unit;
@@ -145,7 +146,10 @@ impl Writer {
         });
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         match result {
-            Ok(Receipt { rows, bytes }) => Outcome::Written { spans, rows, bytes },
+            Ok(Receipt { rows, bytes }) => {
+                failpoint::at("written");
+                Outcome::Written { spans, rows, bytes }
+            }
             Err((left, why)) => {
                 self.left().extend(spans.iter().map(|span| (Arc::clone(&span.owned), left)));
                 match left {
@@ -156,7 +160,15 @@ impl Writer {
         }
     }
 
-    async fn write(&self, unit: Unit) -> Result<Receipt, (Left, Problem)> {
+    async fn write(&self, mut unit: Unit) -> Result<Receipt, (Left, Problem)> {
+        let token = match unit.claimed.take() {
+            Some(claimed) => claimed.await.map_err(|_| (Left::Fenced, Problem::new("it was not claimed", "")))?,
+            // Rows that are equal may be meant to be there twice: no two units are taken for one.
+            None => Token { text: format!("{:032x}", rand::random::<u128>()).into(), since: None },
+        };
+        for block in &mut unit.blocks {
+            block.token = Some(token.clone());
+        }
         // Of a unit behind both kinds some partitions can still be read again.
         let behind = { unit.spans.iter().filter_map(|span| self.left().get(&span.owned).copied()).max() };
         match behind {

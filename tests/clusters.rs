@@ -37,7 +37,7 @@ fn two_servers_are_one_cluster() {
             ),
         );
     }
-    let config = support::one_topic(&services.kafka, &servers[0], &name, "");
+    let config = support::one_topic(&services.kafka, &servers[0], &name, "delivery: at-least-once");
     let plan = Rowfall::with_config("plan", &config, &[]).output();
     let note = plan.stdout.lines().find(|line| line.contains("note: ")).unwrap_or_default();
     assert_snapshot!(note.trim(), @"note: Distributed: rows are acknowledged when their shards have them, but an insert is as many inserts as shards: a retry after a lost answer may double its rows on some of them");

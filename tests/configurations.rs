@@ -145,28 +145,6 @@ topics: { orders: {} }
 }
 
 #[test]
-fn a_promise_that_this_version_cannot_keep() {
-    assert_snapshot!(refused_file(
-        "name: shop
-kafka: { brokers: localhost:9092 }
-target: { url: 'clickhouse://app:hunter2@localhost:8123/shop' }
-delivery: exactly-once
-topics: { orders: {} }
-"
-    ), @"
-     × `delivery: exactly-once` is not available yet in this version
-      ╭─[rowfall.yaml:4:11]
-    3 │ target: { url: 'clickhouse://app:*******@localhost:8123/shop' }
-    4 │ delivery: exactly-once
-      ·           ──────┬─────
-      ·                 ╰── not available yet
-    5 │ topics: { orders: {} }
-      ╰────
-     help: with ClickHouse records arrive at least once: leave `delivery` out
-    ");
-}
-
-#[test]
 fn brokers_that_are_not_there() {
     let services = support::services();
     let target = support::target(&services.clickhouse);

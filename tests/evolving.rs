@@ -106,7 +106,7 @@ impl Course {
     fn config(&self, process: &str) -> ConfigFile {
         let name = &self.name;
         support::config_file(&format!(
-            "name: {name}_{process}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\nbatch: {{ age: 20ms }}\n\
+            "name: {name}_{process}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\nbatch: {{ age: 100ms }}\n\
              topics: {{ '/{name}_{process}_(.*)/': {{ table: 't${{1}}', evolve: widen }} }}\n",
             self.kafka.brokers, self.place.url,
         ))

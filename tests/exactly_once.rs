@@ -1,4 +1,4 @@
-//! Exactly once into databases with transactions: whatever is killed, frozen, moved or taken over in mid-flight, each
+//! Exactly once, in the databases' transactions and by claims: whatever is killed, frozen, moved or taken over in mid-flight, each
 //! record is in the table once. Each test prints what it counted.
 //!
 //! `exactly_once_into!` at the end runs them for a database; it needs a place to write to and a way to ask it.
@@ -386,9 +386,21 @@ fn commit(kafka: &Kafka, name: &str, offset: i64) {
     consumer.commit(&list, CommitMode::Sync).expect("committed");
 }
 
-/// All of it for one database. `$place` makes a [`Place`] of its own for each test.
+/// All of it for one database, which has transactions or tokens. `$place` makes a [`Place`] of its own for each test.
 macro_rules! exactly_once_into {
-    ($database:ident, $place:expr) => {
+    (@tokens $place:expr) => {};
+    (@transactions $place:expr) => {
+        #[test]
+        fn taken_over_in_the_database() {
+            super::taken_over(&$place());
+        }
+
+        #[test]
+        fn the_table_decides() {
+            super::the_table_decides(&$place());
+        }
+    };
+    ($database:ident, $place:expr, $means:ident) => {
         mod $database {
             #[test]
             fn kills_of_one_process() {
@@ -420,15 +432,7 @@ macro_rules! exactly_once_into {
                 super::frozen_beyond_its_session(&$place());
             }
 
-            #[test]
-            fn taken_over_in_the_database() {
-                super::taken_over(&$place());
-            }
-
-            #[test]
-            fn the_table_decides() {
-                super::the_table_decides(&$place());
-            }
+            exactly_once_into!(@$means $place);
 
             #[test]
             fn delivery_changes() {
@@ -443,7 +447,7 @@ macro_rules! exactly_once_into {
     };
 }
 
-exactly_once_into!(sqlite, super::sqlite);
+exactly_once_into!(sqlite, super::sqlite, transactions);
 
 pub(crate) fn sqlite() -> Place {
     let folder = tempfile::tempdir().expect("a folder");
@@ -451,7 +455,7 @@ pub(crate) fn sqlite() -> Place {
     Place { url, ask: ask::<sqlx::SqliteConnection>, _folder: Some(folder) }
 }
 
-exactly_once_into!(postgres, super::postgres);
+exactly_once_into!(postgres, super::postgres, transactions);
 
 /// A schema of its own.
 pub(crate) fn postgres() -> Place {
@@ -462,8 +466,8 @@ pub(crate) fn postgres() -> Place {
     Place { url, ask: ask::<sqlx::PgConnection>, _folder: None }
 }
 
-exactly_once_into!(mysql, || super::mysql(rowfall_services::Product::MySql));
-exactly_once_into!(mariadb, || super::mysql(rowfall_services::Product::MariaDb));
+exactly_once_into!(mysql, || super::mysql(rowfall_services::Product::MySql), transactions);
+exactly_once_into!(mariadb, || super::mysql(rowfall_services::Product::MariaDb), transactions);
 
 /// A database of its own.
 pub(crate) fn mysql(product: Product) -> Place {
@@ -471,6 +475,19 @@ pub(crate) fn mysql(product: Product) -> Place {
     let database = support::unique("exactly_once");
     ask::<sqlx::MySqlConnection>(&server.url("mysql"), &format!("CREATE DATABASE {database}")).expect("created");
     Place { url: server.url(&database), ask: ask::<sqlx::MySqlConnection>, _folder: None }
+}
+
+exactly_once_into!(clickhouse, super::clickhouse, tokens);
+
+/// Where every table has a name of its own.
+fn clickhouse() -> Place {
+    let answer = |_: &str, sql: &str| {
+        let answer = rowfall_services::ClickHouse::running().and_then(|server| server.query(sql));
+        // A table that is not there yet is the one thing that may be wrong.
+        let answer = answer.map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
+        Ok(answer.split_whitespace().map(|number| number.parse().ok()).collect())
+    };
+    Place { url: support::target(&support::services().clickhouse), ask: answer, _folder: None }
 }
 
 /// While the database is away partitions come, and wait; the group does not notice.

@@ -201,7 +201,7 @@ fn a_broker_that_is_killed_and_comes_back_is_an_episode() {
         assert_eq!(output.stderr.matches(said).count(), 2, "{said}, once for each time");
     }
     course.start_until_end().wait(PATIENCE).rows();
-    assert_eq!(course.verdict(count).0, 0);
+    assert_eq!(course.verdict(count), (0, 0));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_signal_while_the_broker_is_away_ends_in_time() {
     end_by(process, "TERM", 0, 5 * SECOND);
     kafka.server.start().expect("started again");
     course.start_until_end().wait(2 * PATIENCE).rows();
-    assert_eq!(course.verdict(50_000).0, 0);
+    assert_eq!(course.verdict(50_000), (0, 0));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn an_outage_of_clickhouse_is_waited_for() {
     assert!(output.stderr.lines().count() <= 30, "a calm log");
     assert_eq!(output.stderr.matches("assigned: ").count(), 1, "its partitions stayed its own");
     course.start_until_end().wait(PATIENCE).rows();
-    assert_eq!(course.verdict(count).0, 0);
+    assert_eq!(course.verdict(count), (0, 0));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_second_signal_ends_at_once() {
     clickhouse.server.start().expect("started again");
     let count = load.end();
     course.start_until_end().wait(PATIENCE).rows();
-    assert_eq!(course.verdict(count).0, 0);
+    assert_eq!(course.verdict(count), (0, 0));
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn a_process_that_was_frozen_beyond_its_session_comes_back() {
     end_by(second, "TERM", 0, 5 * SECOND);
     let count = load.end();
     course.start_until_end().wait(PATIENCE).rows();
-    assert_eq!(course.verdict(count).0, 0);
+    assert_eq!(course.verdict(count), (0, 0));
 }
 
 #[test]

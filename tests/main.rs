@@ -7,6 +7,8 @@ mod support;
 #[path = "../benches/workload.rs"]
 mod workload;
 
+mod chaos;
+mod claims;
 mod clickhouse_docs;
 mod clusters;
 mod configurations;

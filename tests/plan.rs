@@ -77,7 +77,8 @@ fn a_table_is_inferred_from_a_sample_shown_and_created_by_the_run() {
             `local` Nullable(String)
         )
         ENGINE = MergeTree
-        ORDER BY tuple();
+        ORDER BY tuple()
+        SETTINGS non_replicated_deduplication_window = 25000;
 
       id       →  id Nullable(Int64)                 exact  null where the record lacks it
       at       →  at Nullable(DateTime64(6, 'UTC'))  exact  null where the record lacks it
@@ -153,7 +154,7 @@ fn a_table_is_made_as_the_configuration_says() {
         ENGINE = MergeTree
         PARTITION BY toYYYYMM(at)
         ORDER BY (id, at)
-        SETTINGS index_granularity = 1024;
+        SETTINGS non_replicated_deduplication_window = 25000, index_granularity = 1024;
 
       id    →  id UInt64                              exact  must be in the record
       amt   →  amount Nullable(Decimal(18, 2))        exact  null where the record lacks it

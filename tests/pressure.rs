@@ -45,7 +45,8 @@ fn a_host_that_is_killed_is_left_out_and_taken_back() {
     let create = format!("CREATE TABLE {name} ({}) ENGINE = MergeTree ORDER BY id", workload::COLUMNS);
     support::query(&two, &create);
     let url = url(&one, &[one.http_port, two.http_port]);
-    let config = into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 200ms }");
+    let config =
+        into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 200ms }\ndelivery: at-least-once");
     let load = Load::start(&services.kafka, &name, 4, 10_000);
     let process = Rowfall::with_config("run", &config, &["--output", "json"]).start();
     eventually("rows on both", PATIENCE, || rows(&one, &name) > 5_000 && rows(&two, &name) > 5_000);
@@ -346,7 +347,13 @@ fn merges_that_fall_behind_slow_a_table_down_and_lose_nothing() {
     support::query(&services.clickhouse, &create);
     support::query(&services.clickhouse, &format!("SYSTEM STOP MERGES {name}"));
     let url = support::target(&services.clickhouse);
-    let config = into(&url, &services.kafka.brokers, &name, "wait: 0s", "batch: { age: 50ms }\nworkers: 4");
+    let config = into(
+        &url,
+        &services.kafka.brokers,
+        &name,
+        "wait: 0s",
+        "batch: { age: 50ms }\nworkers: 4\ndelivery: at-least-once",
+    );
     let load = Load::start(&services.kafka, &name, 4, 5_000);
     let process = Rowfall::with_config("run", &config, &["--output", "json"]).start();
     eventually("refusals", PATIENCE, || process.said().contains("the database falls behind"));

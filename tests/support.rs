@@ -127,6 +127,12 @@ impl Rowfall {
         Self::new(&[&[command, "-c", path], arguments].concat())
     }
 
+    /// With this in its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Process {
         let mut child = self.0.spawn().expect("rowfall starts");
         let said = Arc::default();
@@ -281,6 +287,13 @@ pub(crate) fn topic_with(services: &Services, name: &str, settings: &str) -> Con
         services.kafka.brokers,
         target(&services.clickhouse),
     ))
+}
+
+/// The same for a table that cannot drop what comes again.
+pub(crate) fn at_least_once(config: ConfigFile) -> ConfigFile {
+    let text = std::fs::read_to_string(&config.path).expect("readable");
+    std::fs::write(&config.path, text + "delivery: at-least-once\n").expect("written");
+    config
 }
 
 /// Produces these values to a partition, in this order, and waits for all to be acknowledged.

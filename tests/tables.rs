@@ -72,7 +72,7 @@ fn a_table_is_created_with_everything_that_the_route_says() {
         ORDER BY (id, cityHash64(id))
         SAMPLE BY id
         TTL toDateTime(at) + INTERVAL 200 YEAR
-        SETTINGS deduplicate_merge_projection_mode = 'drop'
+        SETTINGS non_replicated_deduplication_window = 25000, deduplicate_merge_projection_mode = 'drop'
         COMMENT 'made by rowfall\'s test';
       note: column `tags` will not be nullable: ClickHouse has no nullable Array(String)
 
@@ -108,7 +108,7 @@ fn a_table_is_created_with_everything_that_the_route_says() {
     ORDER BY (id, cityHash64(id))
     SAMPLE BY id
     TTL toDateTime(at) + toIntervalYear(200)
-    SETTINGS deduplicate_merge_projection_mode = 'drop', index_granularity = 8192
+    SETTINGS non_replicated_deduplication_window = 25000, deduplicate_merge_projection_mode = 'drop', index_granularity = 8192
     COMMENT 'made by rowfall\'s test'
     ");
     let rows = query(&services.clickhouse, &format!("SELECT id, at, note, pages, tags FROM {name}"));
@@ -165,7 +165,7 @@ fn records_that_lack_a_column_by_turns_arrive_as_clickhouse_reads_them() {
     for engine in ["MergeTree", "ReplacingMergeTree"] {
         let table = format!("{name}_{engine}");
         query(&services.clickhouse, &format!("CREATE TABLE {table} ({columns}) ENGINE = {engine} ORDER BY id"));
-        assert_eq!(run(&into(&services, &name, &table)).rows(), COUNT);
+        assert_eq!(run(&into(&services, &name, &table, "exactly-once")).rows(), COUNT);
         let differing = format!("SELECT count() FROM (SELECT * FROM {own} EXCEPT SELECT * FROM {table})");
         assert_eq!(query(&services.clickhouse, &differing), "0", "{engine}");
         assert_eq!(query(&services.clickhouse, &format!("SELECT count() FROM {table}")), COUNT.to_string());
@@ -265,7 +265,8 @@ fn every_engine_gets_every_row() {
         let table = format!("{name}_{index}");
         let columns = format!("{}, sign Int8 DEFAULT 1, version UInt32 DEFAULT 1", workload::COLUMNS);
         query(&services.clickhouse, &format!("CREATE TABLE {table} ({columns}) ENGINE = {engine}"));
-        assert_eq!(run(&into(&services, &name, &table)).rows(), COUNT, "{engine}");
+        let delivery = if engine.contains("MergeTree") { "exactly-once" } else { "at-least-once" };
+        assert_eq!(run(&into(&services, &name, &table, delivery)).rows(), COUNT, "{engine}");
         support::assert_holds_exactly(&services.clickhouse, &table, COUNT);
     }
 
@@ -279,7 +280,7 @@ fn every_engine_gets_every_row() {
         "CREATE MATERIALIZED VIEW {table}_to_sums TO {table}_sums AS \
          SELECT country, count() AS rows FROM {table} GROUP BY country"
     ));
-    assert_eq!(run(&into(&services, &name, &table)).rows(), COUNT);
+    assert_eq!(run(&into(&services, &name, &table, "at-least-once")).rows(), COUNT);
     support::assert_holds_exactly(&services.clickhouse, &format!("{table}_rows"), COUNT);
     let sums = make(format!("SELECT sum(rows), uniqExact(country) FROM {table}_sums"));
     assert_eq!(sums, format!("{COUNT}\t7"));
@@ -287,9 +288,10 @@ fn every_engine_gets_every_row() {
 }
 
 /// A file that moves the topic into another table, in a group of its own.
-fn into(services: &Services, topic: &str, table: &str) -> support::ConfigFile {
+fn into(services: &Services, topic: &str, table: &str, delivery: &str) -> support::ConfigFile {
     support::config_file(&format!(
-        "name: {table}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {topic}: {{ table: {table} }} }}\n",
+        "name: {table}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{}' }}\ntopics: {{ {topic}: {{ table: {table} }} }}\n\
+         delivery: {delivery}\n",
         services.kafka.brokers,
         support::target(&services.clickhouse),
     ))
@@ -299,8 +301,8 @@ fn into(services: &Services, topic: &str, table: &str) -> support::ConfigFile {
 fn what_an_engine_promises_is_told() {
     let services = support::services();
     let name = topic(&services, &[r#"{"id":1}"#]);
-    let config =
-        support::topic_with(&services, &name, "{ columns: { id: uint64 }, clickhouse: { engine: StripeLog() } }");
+    let settings = "{ columns: { id: uint64 }, clickhouse: { engine: StripeLog() } }";
+    let config = support::at_least_once(support::topic_with(&services, &name, settings));
     assert_snapshot!(said(&services, &name, "plan", &config), @"
     topic NAME (1 partition) → table NAME: to be created
       columns as `topics.NAME.columns` says
@@ -400,7 +402,8 @@ fn check_looks_for_the_right_to_create() {
             services.kafka.brokers,
         ))
     };
-    let config = with(ClickHouse::READER, "default", "clickhouse: { engine: Memory, cluster: shop }");
+    let memory = "clickhouse: { engine: Memory, cluster: shop }";
+    let config = support::at_least_once(with(ClickHouse::READER, "default", memory));
     assert_snapshot!(said(&services, &name, "check", &config), @"
     ok      ClickHouse VERSION at clickhouse://reader:***@SERVER/default
     ok      topic NAME at KAFKA: 1 partition

@@ -278,6 +278,7 @@ fn a_table_that_keeps_every_row_is_refused_with_one_that_does_not() {
     )
     ENGINE = ReplacingMergeTree(_version, _deleted)
     ORDER BY `id`
+    SETTINGS non_replicated_deduplication_window = 25000
     ");
     assert_snapshot!(table.refused(&["id"], &[(Op::Upsert, &["1"])]).lines().next().unwrap_or_default(), @"Pause: default.NAME takes no upserts and deletes: MergeTree keeps every row that is written");
     query(&table.clickhouse, problems[0].hint.as_deref().expect("a statement"));

@@ -21,11 +21,12 @@ enum Case {
     Rowfall(Option<&'static str>),
 }
 
-const CASES: [(&str, Case); 7] = [
+const CASES: [(&str, Case); 8] = [
     ("bare reader", Case::Reader),
     ("Native, one POST", Case::Native { at_once: true }),
     ("Native, POSTs of 500,000", Case::Native { at_once: false }),
     ("**rowfall**", Case::Rowfall(None)),
+    ("rowfall, at least once", Case::Rowfall(Some("delivery=at-least-once"))),
     ("rowfall, LZ4", Case::Rowfall(Some("target.compression=lz4"))),
     ("rowfall, one worker", Case::Rowfall(Some("workers=1"))),
     ("rowfall, batches of 100,000", Case::Rowfall(Some("batch.rows=100000"))),
@@ -33,7 +34,8 @@ const CASES: [(&str, Case); 7] = [
 const READER: usize = 0;
 const POSTS: usize = 2;
 const ROWFALL: usize = 3;
-const LZ4: usize = 4;
+const AT_LEAST_ONCE: usize = 4;
+const LZ4: usize = 5;
 
 /// The marks that `--marks` holds, of rowfall with its defaults: own CPU seconds per million records, without compression
 /// and with LZ4; how often the bare reader's; own and the server's together; millions of rows per second; and MiB of
@@ -43,6 +45,8 @@ const MOST_CPU_LZ4: f64 = 0.9;
 const MOST_TIMES_READER: f64 = 1.8;
 const MOST_CPU_IN_ALL: f64 = 1.5;
 const LEAST_ROWS: f64 = 1.25;
+/// Of the rows per second with at-least-once.
+const LEAST_OF_AT_LEAST_ONCE: f64 = 0.9;
 const MOST_MEMORY: f64 = 256.0 + 100.0;
 
 /// The topic for the mark on memory: each partition has a queue of its own in librdkafka.
@@ -92,6 +96,11 @@ pub(crate) fn run(arguments: &Arguments, services: &Services) -> Result<bool, St
         marks::at_most("rowfall's CPU in the bare reader's", own(rowfall) / own(reader), MOST_TIMES_READER),
         marks::at_most("rowfall's and the server's CPU with merges", in_all, MOST_CPU_IN_ALL),
         marks::at_least("rowfall's M rows/s", rowfall.rate, LEAST_ROWS),
+        marks::at_least(
+            "the same in those of at-least-once",
+            rowfall.rate / rows[AT_LEAST_ONCE].rate,
+            LEAST_OF_AT_LEAST_ONCE,
+        ),
         memory(rowfall),
         memory(many),
     ]))

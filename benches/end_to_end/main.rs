@@ -1,7 +1,8 @@
 //! rowfall from Kafka into ClickHouse, measured on the real servers: beside what bounds it, beside its peers, or with
 //! batches of several sizes; or into each of the other databases beside its bare statement. One table from one run.
 //!
-//! `./x bench --records 1000000 --runs 1 --marks`, `./x bench peers`, `./x bench curve`, `./x bench databases`
+//! `./x bench --records 1000000 --runs 1 --marks`, `./x bench peers`, `./x bench curve`, `./x bench databases`,
+//! `./x bench latency`
 //!
 //! All CPU is counted by the kernel for whole processes: whatever else uses the servers meanwhile is counted as theirs.
 
@@ -10,6 +11,10 @@ mod ceilings;
 mod cost;
 mod curve;
 mod databases;
+mod latency;
+#[allow(dead_code, reason = "written for the tests, which use the rest")]
+#[path = "../load.rs"]
+mod load;
 mod marks;
 #[path = "../memory.rs"]
 mod memory;
@@ -62,7 +67,7 @@ impl Arguments {
     fn records(&self) -> u32 {
         self.records.unwrap_or(match self.beside {
             Beside::Databases => 200_000,
-            Beside::Bounds | Beside::Peers | Beside::Curve => 4_000_000,
+            Beside::Bounds | Beside::Peers | Beside::Curve | Beside::Latency => 4_000_000,
         })
     }
 }
@@ -77,6 +82,8 @@ enum Beside {
     Curve,
     /// The bare statement of each database with transactions
     Databases,
+    /// The clock: how old rows are when they arrive, with either delivery
+    Latency,
 }
 
 fn main() -> ExitCode {
@@ -110,6 +117,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         Beside::Peers => peers::run(arguments, &services, &Private::start()?.clickhouse),
         Beside::Curve => curve::run(arguments, &services, &Private::start()?.clickhouse).map(|()| true),
         Beside::Databases => databases::run(arguments, &services),
+        Beside::Latency => latency::run(arguments, &services).map(|()| true),
     }
 }
 

@@ -85,7 +85,7 @@ impl Address {
 fn settings(url: &Url) -> Result<Vec<(String, String)>, Error> {
     let mut settings = Vec::new();
     for (name, value) in url.query_pairs() {
-        if let Some((_, pinned)) = PINNED.iter().chain([&EXPECTED]).find(|(pinned, _)| *pinned == name) {
+        if let Some((_, pinned)) = PINNED.iter().chain(EXPECTED).find(|(pinned, _)| *pinned == name) {
             return Err(Error::pause(format!("the setting {name} is rowfall's own: it has to be {pinned}"))
                 .with_hint("remove it from the target's url"));
         }

@@ -99,7 +99,7 @@ async fn rights(session: &ClickHouse, table: &TableSchema) -> Result<Option<Erro
 }
 
 /// `CHECK GRANT` answers for roles and column grants too, and needs no right itself.
-async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str) -> Result<bool, Error> {
+pub(super) async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str) -> Result<bool, Error> {
     let sql = format!("CHECK GRANT {right} ON {on}");
     let granted = session.answer(&format!("cannot check {table}"), session.question(&sql).fetch_one::<u8>()).await;
     match granted {
@@ -112,7 +112,7 @@ async fn granted(session: &ClickHouse, table: &TableName, right: &str, on: &str)
 
 /// Sends the settings of an insert with a question, and asks for them.
 async fn settings(session: &ClickHouse, table: &TableSchema) -> Result<Vec<Error>, Error> {
-    let names: Vec<_> = PINNED.iter().chain([&EXPECTED]).map(|(name, _)| literal(name)).collect();
+    let names: Vec<_> = PINNED.iter().chain(EXPECTED).map(|(name, _)| literal(name)).collect();
     let sql = format!("SELECT name, value FROM system.settings WHERE name IN ({})", names.join(", "));
     let doing = format!("cannot use the settings that inserts into {} need", table.name);
     let values = session.inserts.clone().with_compression(clickhouse::Compression::None).query_raw(&sql);
@@ -131,7 +131,7 @@ fn differing(values: &[(String, String)]) -> Vec<Error> {
                 .with_hint(format!("set {name} to {pinned} in the user's settings profile"))
         })
     };
-    PINNED.iter().chain([&EXPECTED]).filter_map(wrong).collect()
+    PINNED.iter().chain(EXPECTED).filter_map(wrong).collect()
 }
 
 /// A replica that lost its Keeper takes no inserts.

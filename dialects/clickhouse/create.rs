@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::engine_text::EngineText;
 use super::grammar::{literal, quote, quote_table};
 use super::upserts::{self, Facts};
-use super::{describe, engines, type_names, types};
+use super::{again, describe, engines, type_names, types};
 use crate::contract::{ColumnSpec, Ddl, Refusal, Storage, TableSchema, TableSpec};
 
 /// The one statement. Expressions stand in it as they were given: what they mean is the server's to say.
@@ -60,7 +60,7 @@ pub(super) fn statement<'t>(
         ("ORDER BY", order_by),
         ("SAMPLE BY", storage.sample_by.clone()),
         ("TTL", storage.ttl.clone()),
-        ("SETTINGS", settings(&storage.settings)?),
+        ("SETTINGS", settings(&storage.settings, engine)?),
         ("COMMENT", storage.comment.as_deref().map(literal)),
     ];
     for (keyword, clause) in clauses {
@@ -112,8 +112,11 @@ fn key(expressions: &[String]) -> Option<String> {
     }
 }
 
-fn settings(settings: &BTreeMap<String, String>) -> Result<Option<String>, Refusal> {
+fn settings(settings: &BTreeMap<String, String>, engine: &str) -> Result<Option<String>, Refusal> {
     let mut clauses = Vec::new();
+    if engines::is_plain_merge_tree(engine) && !settings.contains_key(again::PLAIN) {
+        clauses.push(format!("{} = {}", again::PLAIN, again::WINDOW));
+    }
     for (setting, value) in settings {
         if !is_plain_name(setting) {
             return Err(Refusal(format!("`{setting}` is not the name of a ClickHouse setting")));
@@ -209,7 +212,7 @@ mod tests {
     #[test]
     fn a_table_without_wishes_is_a_merge_tree() {
         let sql = sql(&orders(Storage::default()));
-        insta::assert_snapshot!(sql, @r"
+        insta::assert_snapshot!(sql, @"
         CREATE TABLE IF NOT EXISTS `shop`.`orders` (
             `id` Int64,
             `note` Nullable(String),
@@ -218,6 +221,7 @@ mod tests {
         )
         ENGINE = MergeTree
         ORDER BY tuple()
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
     }
 
@@ -234,7 +238,7 @@ mod tests {
         };
         insta::assert_snapshot!(told(&spec), @r#"
         MergeTree: id Nullable(Int64) None, note Nullable(String) None, country LowCardinality(String) None, at Nullable(DateTime64(3, 'UTC')) Expression
-        Never { why: "MergeTree keeps every row that is written", hint: "CREATE TABLE IF NOT EXISTS `shop`.`orders_by_key` (\n    `id` Nullable(Int64),\n    `note` Nullable(String),\n    `country` LowCardinality(String),\n    `at` Nullable(DateTime64(3, 'UTC')) DEFAULT now64(3),\n    `_version` UInt64,\n    `_deleted` UInt8\n)\nENGINE = ReplacingMergeTree(_version, _deleted)\nORDER BY `country`" }
+        Never { why: "MergeTree keeps every row that is written", hint: "CREATE TABLE IF NOT EXISTS `shop`.`orders_by_key` (\n    `id` Nullable(Int64),\n    `note` Nullable(String),\n    `country` LowCardinality(String),\n    `at` Nullable(DateTime64(3, 'UTC')) DEFAULT now64(3),\n    `_version` UInt64,\n    `_deleted` UInt8\n)\nENGINE = ReplacingMergeTree(_version, _deleted)\nORDER BY `country`\nSETTINGS non_replicated_deduplication_window = 25000" }
         "#);
         spec.key = vec!["id".into()];
         spec.storage.order_by.clear();
@@ -281,7 +285,7 @@ mod tests {
         ORDER BY (id, cityHash64(id))
         SAMPLE BY cityHash64(id)
         TTL toDateTime(at) + INTERVAL 1 YEAR
-        SETTINGS index_granularity = 4096, storage_policy = 'it\'s hot'
+        SETTINGS non_replicated_deduplication_window = 25000, index_granularity = 4096, storage_policy = 'it\'s hot'
         COMMENT 'the shop\'s orders'
         ");
     }
@@ -311,7 +315,7 @@ mod tests {
         for nullable in [0, 4] {
             spec.columns[nullable].nullable = None;
         }
-        insta::assert_snapshot!(sql(&spec), @r"
+        insta::assert_snapshot!(sql(&spec), @"
         CREATE TABLE IF NOT EXISTS `shop`.`orders` (
             `id` Int64,
             `note` Nullable(String),
@@ -321,6 +325,7 @@ mod tests {
         )
         ENGINE = MergeTree
         ORDER BY id
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
         assert_eq!(create_table(&spec).unwrap().notes, [""; 0]);
         spec.columns[4].nullable = Some(true);

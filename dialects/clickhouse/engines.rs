@@ -92,6 +92,12 @@ pub(super) fn is_merge_tree(engine: &str) -> bool {
     name(engine).ends_with("MergeTree")
 }
 
+/// Whether it is of that family, and each server keeps a table by itself.
+pub(super) fn is_plain_merge_tree(engine: &str) -> bool {
+    let engine = name(engine);
+    is_merge_tree(engine) && !engine.starts_with("Replicated") && !engine.starts_with("Shared")
+}
+
 /// Whether the order of the rows within an insert means nothing: no merge picks one of them by it.
 pub(super) fn forgets_order(engine: &str) -> bool {
     ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&name(engine))

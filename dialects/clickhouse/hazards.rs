@@ -186,6 +186,7 @@ mod tests {
         )
         ENGINE = ReplacingMergeTree(_version, _deleted)
         ORDER BY `id`
+        SETTINGS non_replicated_deduplication_window = 25000
         column v of its engine is MATERIALIZED, so that rowfall cannot write it
         ALTER TABLE `shop`.`orders` MODIFY COLUMN `v` REMOVE MATERIALIZED
         ");

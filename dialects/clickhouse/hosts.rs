@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::address::Address;
+use super::again::Moving;
 use super::cut::Cuts;
 use super::server::ClickHouse;
 use crate::contract::{Advice, Error, Target};
@@ -24,6 +25,8 @@ pub(super) struct Hosts {
     next: AtomicUsize,
     /// Tables whose blocks have to be cut.
     pub(super) cuts: Cuts,
+    /// Columns that must not be left to the server where a block may come again.
+    pub(super) moving: Moving,
 }
 
 /// One server.
@@ -42,7 +45,7 @@ impl Hosts {
     pub(super) fn new(target: &Target) -> Result<Self, Error> {
         let host = |address| Host { server: ClickHouse::new(address), absence: Mutex::default() };
         let hosts = Address::all(target)?.into_iter().map(host).collect();
-        Ok(Self { hosts, next: AtomicUsize::new(0), cuts: Cuts::default() })
+        Ok(Self { hosts, next: AtomicUsize::new(0), cuts: Cuts::default(), moving: Moving::default() })
     }
 
     /// All of them, for what has to be true of each.

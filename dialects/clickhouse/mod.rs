@@ -15,12 +15,14 @@
 //!   and so is `external`, with rows to the question
 //! - `hosts`: the servers of a target, and whose turn it is
 //! - `cut`: which rows of a block go into one insert, where it touches too many partitions for that
+//! - `again`: whether a table drops blocks that come again
 //! - `session`: what the pipeline asks of a dialect
 //!
 //! An insert is one HTTP request. ClickHouse stores its rows as one block, whole or not at all as long as they belong to
 //! one partition, however many they are.
 
 mod address;
+mod again;
 mod alter;
 mod check;
 mod chunk;
@@ -49,7 +51,7 @@ mod widening;
 
 use std::sync::Arc;
 
-use crate::contract::{Block, Connection, Error, Target};
+use crate::contract::{Block, Connection, Error, ExactlyOnce, Target};
 
 /// A session for `clickhouse://user:password@host:port/database` (TLS: `clickhouses://`). Sends nothing yet.
 ///
@@ -63,7 +65,11 @@ use crate::contract::{Block, Connection, Error, Target};
 /// For a URL that lacks a host, and for settings that rowfall sets itself, named.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
     let session = hosts::Hosts::new(target)?;
-    Ok(Connection { grammar: Arc::new(grammar::ClickHouse), session: Arc::new(session), transactional: false })
+    Ok(Connection {
+        grammar: Arc::new(grammar::ClickHouse),
+        session: Arc::new(session),
+        exactly_once: Some(ExactlyOnce::Tokens),
+    })
 }
 
 /// The bytes of a block as an insert sends it, uncompressed: chunks of about `chunk_size` bytes, handed to `send` one

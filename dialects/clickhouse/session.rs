@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,10 +11,11 @@ use super::hosts::Hosts;
 use super::native::{Encoder, regroup};
 use super::ops::Further;
 use super::server::ClickHouse;
-use super::{alter, check, cluster, describe, grammar};
+use super::{again, alter, check, cluster, describe, grammar};
 use crate::contract::{
     Advice, Block, Ddl, Error, Intent, Progress, Receipt, Session, TableColumn, TableName, TableSchema,
 };
+use crate::failpoint;
 
 /// Bytes that are encoded and sent at a time; with compression one frame of it. They stay in the processor's cache until they
 /// are sent, and are small enough to be taken from the heap again and again.
@@ -61,6 +63,12 @@ impl Session for Hosts {
                 }
                 Ok(problems)
             }
+            Intent::Deduplicate { table, blocks, within } => {
+                let mut problems =
+                    self.ask(|server| again::problems(server, table, blocks, within, &self.moving)).await?;
+                problems.extend(again::only_one(table, self.all().len()));
+                Ok(problems)
+            }
             Intent::Create(spec) => {
                 let name = &self.any().resolve(&spec.name);
                 self.ask(|server| check::check_create(server, name, spec)).await
@@ -105,6 +113,7 @@ impl Session for Hosts {
         let mut written = Receipt::default();
         for block in blocks.iter().filter(|block| block.rows > 0) {
             let host = self.turn();
+            self.moving.refuse(&host.server.resolve(&block.layout.table.name), block)?;
             let receipt = host.remember(insert(&host.server, block).await);
             if receipt.as_ref().is_err_and(|error| error.advice == Advice::Cut) {
                 self.cuts.refused(&host.server.resolve(&block.layout.table.name));
@@ -205,6 +214,7 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
     let further = Further::of(block)?;
     let mut encoder = Encoder::new(block, &further, CHUNK)?;
     let table = server.resolve(&block.layout.table.name);
+    again::still_known(server, &table, block).await?;
     let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();
     let sql = format!("INSERT INTO {} ({}) FORMAT Native", grammar::quote_table(&table), columns.join(", "));
     let doing = format!("cannot write to {table}");
@@ -212,6 +222,10 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
 
     let mut insert =
         server.inserts.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(ACKNOWLEDGE_TIMEOUT));
+    // Equal rows that come without a token are meant to be there twice: the server would take them for the same block.
+    let token = block.token.as_ref().filter(|_| !failpoint::breaks("deduplication"));
+    let token = token.map_or_else(again::fresh, |token| Arc::clone(&token.text));
+    insert = insert.with_setting("insert_deduplication_token", &*token);
     let mut bytes = 0;
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -220,7 +234,7 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
         }
         bytes += chunk.len();
         match insert.send(Bytes::from(chunk)).await {
-            Ok(()) => {}
+            Ok(()) => failpoint::at("in the body"),
             // Dropping the insert aborts it.
             Err(error @ ClientError::TimedOut) => return Err(failure(error)),
             // The server answered before it had everything. What it said is better than "channel closed"; that it
@@ -231,6 +245,7 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
             }
         }
     }
+    failpoint::at("sent");
     insert.end().await.map_err(failure)?;
     // The client keeps the server's own count (X-ClickHouse-Summary) to itself; an insert is taken whole.
     Ok(Receipt { rows: block.rows, bytes })

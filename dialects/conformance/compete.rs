@@ -10,7 +10,7 @@ const ROUNDS: i64 = 25;
 
 pub(super) async fn run(one: &Suite<'_>, other: &Suite<'_>) {
     creates_and_alters(one, other).await;
-    if one.connection.transactional {
+    if one.connection.is_transactional() {
         takes_over(one, other).await;
         writes_once(one, other).await;
     }

@@ -71,7 +71,7 @@ impl Suite<'_> {
         let error = tried.expect_err("a new row was added without a value that has no default and cannot be null");
         assert_eq!(error.advice, Advice::Split, "the advice for a new row without a value: {error}");
         assert!(error.to_string().contains("must"), "the column is not named: {error}");
-        if self.connection.transactional {
+        if self.connection.is_transactional() {
             keyed.expect(&[(there, ["x", "1", "2", "3"])], "after a write that failed").await;
         }
         keyed.write(&[lacking(there)]).await;

@@ -10,7 +10,7 @@ use crate::contract::{
 impl Suite<'_> {
     pub(super) async fn keeps_progress(&self) {
         self.writes_several_tables().await;
-        if !self.connection.transactional {
+        if !self.connection.is_transactional() {
             let resumed = self.connection.session.resume("rowfall_conformance", &[partition(0)]).await;
             resumed.expect_err("progress is kept without transactions");
             return;

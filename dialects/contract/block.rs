@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::contract::{Column, TableColumn, TableSchema};
 
@@ -52,6 +53,17 @@ pub enum Op {
     Delete,
 }
 
+/// What tells a block from every other one that was ever written into its table: a dialect that keeps
+/// [tokens](crate::contract::ExactlyOnce::Tokens) drops what the table has already under the same token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The same for the same rows, in ASCII.
+    pub text: Arc<str>,
+    /// Since when it may have been written. A table that may have forgotten it since is not written to, but the write is
+    /// refused with [`Advice::Pause`](crate::contract::Advice::Pause). `None`: it may as well be there twice.
+    pub since: Option<SystemTime>,
+}
+
 /// Rows for one table, as columns: the unit that a dialect writes.
 ///
 /// All columns have `rows` rows. A mark [`Mark::Absent`](crate::contract::Mark::Absent) asks for the database's
@@ -67,13 +79,15 @@ pub struct Block {
     /// What each row does; empty where each is added. With operations no two rows have one key, and rows are sorted by
     /// key, so that writers who lock stored rows do it in one order.
     pub ops: Vec<Op>,
+    /// What a database is to know it by, where it may come again. Its pieces have the same.
+    pub token: Option<Token>,
 }
 
 impl Block {
     /// A block whose rows are all added.
     #[must_use]
     pub fn new(layout: Arc<Layout>, columns: Vec<Column>, rows: usize) -> Self {
-        Self { layout, columns, rows, ops: Vec::new() }
+        Self { layout, columns, rows, ops: Vec::new(), token: None }
     }
 
     /// A block of some of the rows, in this order.
@@ -87,6 +101,6 @@ impl Block {
             [] => Vec::new(),
             ops => rows.iter().map(|row| ops[*row as usize]).collect(),
         };
-        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len(), ops }
+        Self { layout: Arc::clone(&self.layout), columns, rows: rows.len(), ops, token: self.token.clone() }
     }
 }

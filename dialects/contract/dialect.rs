@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use url::{Position, Url};
@@ -66,7 +67,7 @@ pub trait Session: Send + Sync {
     /// Writes blocks, of several tables or one, in this order. When it returns `Ok`, the database has promised to keep
     /// all of it; when it returns an error, it may hold all, none or (where that is not atomic) some of it.
     ///
-    /// With `progress`, which only a [transactional](Connection::transactional) dialect is given, rows and progress are
+    /// With `progress`, which only a dialect with [transactions](ExactlyOnce::Transactions) is given, rows and progress are
     /// one transaction: either all of it is there or nothing. It fails with [`Advice::Fenced`] when the partitions are
     /// not where the progress moves them from, or of another epoch; it succeeds without writing anything when they are
     /// already where it moves them to: then the answer of an earlier attempt was lost.
@@ -92,7 +93,7 @@ pub trait Session: Send + Sync {
     /// answers in the same order from where it goes on. Makes the table that keeps this where it is missing.
     ///
     /// # Errors
-    /// Also when the dialect is not [transactional](Connection::transactional).
+    /// Also when the dialect has no [transactions](ExactlyOnce::Transactions).
     async fn resume(&self, pipeline: &str, partitions: &[Partition]) -> Result<Vec<Resumed>, Error> {
         let _ = partitions;
         Err(Error::pause(format!("this database keeps no progress of pipeline {pipeline}")))
@@ -113,6 +114,16 @@ pub enum Intent<'a> {
     },
     /// To create a table, and write into it then.
     Create(&'a TableSpec),
+    /// To have a table drop the blocks that come again under their [tokens](crate::contract::Token). Asked only of a dialect with
+    /// [tokens](ExactlyOnce::Tokens).
+    Deduplicate {
+        /// The table as it was described.
+        table: &'a TableSchema,
+        /// How many other blocks may be written before one comes again.
+        blocks: u64,
+        /// How long it may take until it comes again.
+        within: Duration,
+    },
 }
 
 /// Statements that make a table what it shall be.
@@ -277,8 +288,25 @@ pub struct Connection {
     pub grammar: Arc<dyn Grammar>,
     /// Its I/O half.
     pub session: Arc<dyn Session>,
-    /// Whether it writes blocks of several tables, and progress with them, in one transaction.
-    pub transactional: bool,
+    /// How it keeps rows from being there twice, where it can.
+    pub exactly_once: Option<ExactlyOnce>,
+}
+
+impl Connection {
+    /// Whether it writes rows and progress in one transaction.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        self.exactly_once == Some(ExactlyOnce::Transactions)
+    }
+}
+
+/// How a database keeps rows from being there twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExactlyOnce {
+    /// It writes blocks of several tables, and progress with them, in one transaction.
+    Transactions,
+    /// It drops what it has already under the [token](crate::contract::Token) of a block, for as long as it remembers that.
+    Tokens,
 }
 
 #[cfg(test)]

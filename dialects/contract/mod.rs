@@ -12,10 +12,11 @@ mod error;
 mod table;
 mod types;
 
-pub use block::{Block, Layout, Op};
+pub use block::{Block, Layout, Op, Token};
 pub use column::{Column, List, Mark, Marks, Struct, Text, Values, Variant};
 pub use dialect::{
-    Compression, Connection, Ddl, Grammar, Intent, Move, Partition, Progress, Receipt, Resumed, Session, Target,
+    Compression, Connection, Ddl, ExactlyOnce, Grammar, Intent, Move, Partition, Progress, Receipt, Resumed, Session,
+    Target,
 };
 pub use error::{Advice, Error, Refusal};
 pub use table::{

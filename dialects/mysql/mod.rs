@@ -36,7 +36,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use url::Url;
 
-use crate::contract::{Connection, Error, Target};
+use crate::contract::{Connection, Error, ExactlyOnce, Target};
 use grammar::{Flavor, MySqlGrammar};
 use pool::Pool;
 use session::MySqlSession;
@@ -56,7 +56,11 @@ pub fn connect(target: &Target) -> Result<Connection, Error> {
     let expected = if target.url.scheme() == "mariadb" { Flavor::MariaDb } else { Flavor::MySql };
     let pool = Pool::new(options(&target.url)?, address(&target.url));
     let grammar = MySqlGrammar { expected, found: pool.flavor() };
-    Ok(Connection { grammar: Arc::new(grammar), session: Arc::new(MySqlSession::new(pool)), transactional: true })
+    Ok(Connection {
+        grammar: Arc::new(grammar),
+        session: Arc::new(MySqlSession::new(pool)),
+        exactly_once: Some(ExactlyOnce::Transactions),
+    })
 }
 
 fn options(url: &Url) -> Result<MySqlConnectOptions, Error> {

@@ -34,6 +34,7 @@ impl Session for MySqlSession {
             .with(async |live| match intent {
                 Intent::Write { table, keyed, .. } => check::write(live, table, keyed).await,
                 Intent::Create(spec) => check::create(live, spec).await,
+                Intent::Deduplicate { .. } => Ok(Vec::new()),
             })
             .await
     }

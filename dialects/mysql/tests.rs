@@ -650,6 +650,7 @@ fn intent_name(intent: Intent<'_>) -> &'static str {
     match intent {
         Intent::Write { keyed: false, .. } => "writes",
         Intent::Write { .. } => "changes",
+        Intent::Deduplicate { .. } => "deduplicates",
         Intent::Create(_) => "creates",
     }
 }

@@ -33,7 +33,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::contract::{Connection, Error, Target};
+use crate::contract::{Connection, Error, ExactlyOnce, Target};
 use grammar::PostgresGrammar;
 use session::PostgresSession;
 
@@ -47,6 +47,6 @@ pub fn connect(target: &Target) -> Result<Connection, Error> {
     Ok(Connection {
         grammar: Arc::new(PostgresGrammar),
         session: Arc::new(PostgresSession::new(options, write::ROWS)),
-        transactional: true,
+        exactly_once: Some(ExactlyOnce::Transactions),
     })
 }

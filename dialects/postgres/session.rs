@@ -114,6 +114,7 @@ impl Session for PostgresSession {
         self.with(async |connection| match intent {
             Intent::Write { table, keyed, cluster: _ } => check::write(connection, table, keyed).await,
             Intent::Create(table) => check::create(connection, table).await,
+            Intent::Deduplicate { .. } => Ok(Vec::new()),
         })
         .await
     }

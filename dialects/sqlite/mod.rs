@@ -39,7 +39,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnectOptions;
 use url::Url;
 
-use crate::contract::{Connection, Error, Target};
+use crate::contract::{Connection, Error, ExactlyOnce, Target};
 use grammar::SqliteGrammar;
 use session::{File, SqliteSession};
 
@@ -64,7 +64,7 @@ pub async fn connect(target: &Target) -> Result<Connection, Error> {
     Ok(Connection {
         grammar: Arc::new(SqliteGrammar),
         session: Arc::new(SqliteSession::new(file)),
-        transactional: true,
+        exactly_once: Some(ExactlyOnce::Transactions),
     })
 }
 

@@ -142,6 +142,7 @@ impl Session for SqliteSession {
         let doing = match intent {
             Intent::Write { table, .. } => format!("writing table `{}`", table.name),
             Intent::Create(spec) => format!("creating table `{}`", spec.name),
+            Intent::Deduplicate { .. } => return Ok(Vec::new()),
         };
         let tried = match self.reader().await {
             Ok(None) => Ok(None),

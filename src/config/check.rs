@@ -9,7 +9,6 @@ use rowfall_dialects::contract::{ColumnStorage, Compression, Storage, TableName,
 use url::Url;
 
 use super::error::{Place, Problem};
-use super::not_yet;
 use super::raw::{
     self, Evolve as RawEvolve, Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget,
     RawTopic, RawUnit, RawUnknownFields,
@@ -64,7 +63,6 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
     let kafka = checker.kafka(raw.kafka);
     let wait = raw.target.wait.0;
     let target = checker.target(raw.target);
-    let delivery = checker.delivery(raw.delivery, target.as_ref());
     let memory = raw.memory.0.0;
     let bytes = raw.batch.bytes.map_or_else(|| DEFAULT_BATCH_BYTES.min(memory / 2), |size| size.0);
     let batch = BatchLimits { rows: raw.batch.rows, bytes, age: raw.batch.age.0 };
@@ -77,7 +75,10 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
             kafka,
             target,
             wait,
-            delivery,
+            delivery: raw.delivery.map(|delivery| match delivery {
+                raw::Delivery::ExactlyOnce => Delivery::ExactlyOnce,
+                raw::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
+            }),
             batch,
             memory,
             workers,
@@ -188,19 +189,6 @@ impl Checker<'_> {
             _ => {}
         }
         Some(target)
-    }
-
-    fn delivery(&mut self, raw: Option<raw::Delivery>, target: Option<&Target>) -> Option<Delivery> {
-        let by_transactions = target.is_none_or(|target| !target.url.scheme().starts_with("clickhouse"));
-        if raw == Some(raw::Delivery::ExactlyOnce) && !by_transactions {
-            let problem = not_yet::problem("delivery: exactly-once")
-                .help("with ClickHouse records arrive at least once: leave `delivery` out");
-            self.problems.push(problem.at(self.tree.place(&["delivery"])));
-        }
-        raw.map(|raw| match raw {
-            raw::Delivery::ExactlyOnce => Delivery::ExactlyOnce,
-            raw::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
-        })
     }
 
     fn batch(&mut self, batch: BatchLimits, memory: usize) {

@@ -24,7 +24,7 @@ pub(super) struct Raw {
     pub(super) kafka: RawKafka,
     /// Where rows go.
     pub(super) target: RawTarget,
-    /// What a crash may do. Default: `exactly-once` where the database has transactions, `at-least-once` with ClickHouse.
+    /// What a crash may do. Default: `exactly-once`.
     pub(super) delivery: Option<Delivery>,
     /// When a batch is closed and written: at whichever limit it meets first.
     pub(super) batch: RawBatch,
@@ -103,8 +103,9 @@ pub(super) enum RawCompression {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Delivery {
-    /// Every record arrives, once: the database keeps how far each partition has come, in the table `rowfall_offsets`,
-    /// in the transaction that writes the rows. Not available yet with ClickHouse.
+    /// Every record arrives, once. A database with transactions keeps how far each partition has come, in the table
+    /// `rowfall_offsets`, in the transaction that writes the rows. ClickHouse drops what comes again: what is written
+    /// next is told to the group in a Kafka transaction before.
     ExactlyOnce,
     /// Every record arrives; after a crash the last batches may arrive twice.
     AtLeastOnce,

@@ -20,7 +20,7 @@ kafka:
 target:
   url: clickhouse://app:${env:CH_PASSWORD}@localhost:8123/shop
   compression: auto
-delivery: at-least-once           # with ClickHouse there is no other yet
+delivery: exactly-once            # or at-least-once
 batch: { rows: 500000, bytes: 64MiB, age: 1s }
 memory: 256MiB
 workers: auto
@@ -215,7 +215,6 @@ fn not_available(page: &mut String) {
         let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
         let _ = writeln!(page, "- `{}`: {}", key.replace('*', "<topic>"), words.join(", "));
     }
-    page.push_str("- `delivery`: `exactly-once` with ClickHouse\n");
 }
 
 /// The schema below the properties of a path; `*` stands for the values of a map.

@@ -64,15 +64,14 @@ pub async fn connect_in_time(settings: &Settings, stop: &AtomicBool) -> Result<O
 /// # Errors
 /// When the database cannot keep the promise that is asked for.
 pub fn delivery(settings: &Settings, connection: &Connection) -> Result<Delivery, Problem> {
-    match (settings.delivery, connection.transactional) {
-        (Some(Delivery::ExactlyOnce), false) => {
-            let database = connection.grammar.name();
-            let what = format!("`delivery: exactly-once` is not available yet in this version with {database}");
+    match (settings.delivery, connection.exactly_once) {
+        (Some(Delivery::ExactlyOnce), None) => {
+            let what = format!("{} cannot keep `delivery: exactly-once`", connection.grammar.name());
             Err(Problem::new(what, "leave `delivery` out, or say `at-least-once`"))
         }
         (Some(asked), _) => Ok(asked),
-        (None, true) => Ok(Delivery::ExactlyOnce),
-        (None, false) => Ok(Delivery::AtLeastOnce),
+        (None, Some(_)) => Ok(Delivery::ExactlyOnce),
+        (None, None) => Ok(Delivery::AtLeastOnce),
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use rowfall_dialects::contract::TableName;
+use rowfall_dialects::contract::{TableName, Token};
+use tokio::sync::oneshot;
 
 use super::Report;
 use super::destination::{Destination, Destinations, Fill};
 use crate::batch::{OpenUnit, Units};
 use crate::budget::Budget;
 use crate::config::BatchLimits;
-use crate::decode::{BadRecord, Record, RowDecoder};
+use crate::decode::{BadRecord, Record, RowDecoder, RowProgram};
 use crate::evolve::Evolver;
 use crate::pace::Pace;
 use crate::problem::Problem;
@@ -49,6 +50,8 @@ pub(super) struct TopicIntake {
     lane: Lane,
     /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
     era: Arc<AtomicU16>,
+    /// Whether a unit is written only once it is claimed.
+    claims: bool,
 }
 
 /// One table of one worker.
@@ -57,6 +60,9 @@ struct TableIntake {
     /// What alters the table, where the route allows it.
     evolver: Option<Arc<Evolver>>,
 }
+
+/// Whether a record was added; if not, its table and the program that fills it now.
+type Pushed = Result<(), (usize, Arc<RowProgram>)>;
 
 /// Where the records of a topic go.
 enum Tables {
@@ -74,18 +80,42 @@ impl TopicIntake {
         pace: Arc<Pace>,
         lane: Lane,
         era: Arc<AtomicU16>,
+        claims: bool,
     ) -> Self {
         let (tables, fills) = match destination {
             Destination::One(fill) => (Tables::One, vec![TableIntake::new(fill)]),
             Destination::Many(tables) => (Tables::Many(tables.router(), Arc::clone(tables)), Vec::new()),
         };
         let units = Units::new(Arc::clone(budget));
-        Self { topic: topic.into(), tables, fills, units, open: None, pace, lane, era }
+        Self { topic: topic.into(), tables, fills, units, open: None, pace, lane, era, claims }
     }
 
     /// Takes a record into its table's rows.
     #[inline]
     fn take(&mut self, owned: &Arc<Owned>, record: &Record<'_>, reports: &Sender<Report>) -> Result<(), Problem> {
+        if self.open.as_ref().is_some_and(|open| !open.has_room_for(owned)) {
+            self.close(reports, false);
+        }
+        while let Err((table, program)) = self.push(owned, record)? {
+            // What was read before is written as the table was then: the columns that it fills are still there.
+            self.close(reports, false);
+            self.fills[table].decoder = RowDecoder::new(program);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::take`], where the unit must not be cut: false when the table is another now, for which everything has to
+    /// be taken again.
+    pub(super) fn take_whole(&mut self, owned: &Arc<Owned>, record: &Record<'_>) -> Result<bool, Problem> {
+        let Err((table, program)) = self.push(owned, record)? else { return Ok(true) };
+        self.open = None;
+        self.fills[table].decoder = RowDecoder::new(program);
+        Ok(false)
+    }
+
+    /// Adds a record to the open unit; what fills the table from now on, where it had to be altered for it.
+    #[inline]
+    fn push(&mut self, owned: &Arc<Owned>, record: &Record<'_>) -> Result<Pushed, Problem> {
         let table = match &mut self.tables {
             Tables::One => 0,
             Tables::Many(router, destinations) => match router.way(record) {
@@ -101,44 +131,73 @@ impl TopicIntake {
                 Err(bad) => return Err(refused(destinations.template(), bad)),
             },
         };
-        loop {
-            let open = self.open.get_or_insert_with(|| {
-                let mut open = self.units.open();
-                open.fit(self.fills.iter().map(|fill| fill.decoder.program()));
-                open
-            });
-            let decoder = &mut self.fills[table].decoder;
-            let Err(bad) = open.push(table, decoder, owned, record) else { return Ok(()) };
-            if !self.evolved(table, &bad, record.value, reports)? {
-                return Err(refused(&self.fills[table].decoder.program().layout.table.name, bad));
-            }
+        let open = self.open.get_or_insert_with(|| {
+            let mut open = self.units.open();
+            open.fit(self.fills.iter().map(|fill| fill.decoder.program()));
+            open
+        });
+        let decoder = &mut self.fills[table].decoder;
+        let Err(bad) = open.push(table, decoder, owned, record) else { return Ok(Ok(())) };
+        match self.evolved(table, &bad, record.value)? {
+            Some(program) => Ok(Err((table, program))),
+            None => Err(refused(&self.fills[table].decoder.program().layout.table.name, bad)),
         }
     }
 
-    /// Whether the table is another now, so that the record is to be tried again.
+    /// What fills the table from now on, if it is another now, so that the record is to be tried again.
     #[cold]
     fn evolved(
         &mut self,
         table: usize,
         bad: &BadRecord,
         value: Option<&[u8]>,
-        reports: &Sender<Report>,
-    ) -> Result<bool, Problem> {
+    ) -> Result<Option<Arc<RowProgram>>, Problem> {
         let TableIntake { decoder, evolver } = &self.fills[table];
-        let (Some(evolver), Some(value), Some(_)) = (evolver, value, &bad.cure) else { return Ok(false) };
-        let Some(program) = evolver.evolve(decoder.program(), bad, value)? else { return Ok(false) };
-        // What was read before is written as the table was then: the columns that it fills are still there.
-        self.close(reports, false);
-        self.fills[table].decoder = RowDecoder::new(program);
-        Ok(true)
+        let (Some(evolver), Some(value), Some(_)) = (evolver, value, &bad.cure) else { return Ok(None) };
+        evolver.evolve(decoder.program(), bad, value)
+    }
+
+    /// The record with what else is known of it here.
+    #[inline]
+    pub(super) fn record<'m>(&self, message: &'m Message<'m>, topic: &'m str, value: Option<&'m [u8]>) -> Record<'m> {
+        Record {
+            key: message.key(),
+            value,
+            headers: message,
+            topic,
+            partition: message.partition(),
+            offset: message.offset().0,
+            era: self.era.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Has what was taken written under this token; nothing, where nothing was.
+    pub(super) fn write_claimed(&mut self, token: Token) -> bool {
+        let Some(open) = self.open.take() else { return false };
+        let (claim, claimed) = oneshot::channel();
+        // The other end is in the unit.
+        let _ = claim.send(token);
+        let mut unit = open.close(false);
+        unit.claimed = Some(claimed);
+        self.lane.send(unit);
+        true
     }
 
     /// `aged`: its age alone closes it.
     fn close(&mut self, reports: &Sender<Report>, aged: bool) {
         if let Some(open) = self.open.take() {
-            let unit = open.close(aged);
+            let mut unit = open.close(aged);
+            // The first record that it was opened for had the table altered.
+            if unit.spans.is_empty() {
+                return unit.give_back();
+            }
+            let claim = self.claims.then(|| {
+                let (claim, claimed) = oneshot::channel();
+                unit.claimed = Some(claimed);
+                claim
+            });
             // Before the lane can tell that it is written. The coordinator outlives the workers.
-            let _ = reports.send(Report::Closed(unit.spans.clone()));
+            let _ = reports.send(Report::Closed(unit.spans.clone(), claim));
             self.lane.send(unit);
         }
     }
@@ -186,15 +245,7 @@ impl worker::Intake for Intake {
     fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<(), Problem> {
         let index = self.topic_of(owned);
         let topic = &mut self.topics[index];
-        let record = Record {
-            key: message.key(),
-            value,
-            headers: &message,
-            topic: &owned.partition.topic,
-            partition: owned.partition.partition,
-            offset: message.offset().0,
-            era: topic.era.load(Ordering::Relaxed),
-        };
+        let record = topic.record(&message, &owned.partition.topic, value);
         topic.take(owned, &record, &self.reports)?;
         let open = topic.open.as_ref().expect("just filled");
         if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {

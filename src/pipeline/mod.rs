@@ -25,17 +25,19 @@ mod destination;
 mod intake;
 mod lookout;
 mod prepare;
+mod rebuild;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{Connection, Error, Resumed, Session, TableName};
+use rowfall_dialects::contract::{Connection, Error, ExactlyOnce, Receipt, Resumed, Session, TableName, Token};
+use tokio::sync::oneshot;
 
 use crate::budget::Budget;
-use crate::config::{Delivery, Settings};
+use crate::config::{Delivery, KafkaSettings, Settings};
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::source::consumer::Consumer;
@@ -43,11 +45,11 @@ use crate::source::position::{Offset, Owned, Span};
 use crate::source::worker::Worker;
 use crate::write::{self, Lane};
 pub use connect::{connect, connect_in_time, delivery};
-use coordinator::Coordinator;
+use coordinator::{Claims, Coordinator};
 pub use destination::{Destination, Destinations, Fill};
 use intake::{Intake, TopicIntake};
 use lookout::Lookout;
-pub use prepare::{Found, Preparation, Prepared, Unready, intent, look, prepare, prepare_in_time, problems};
+pub use prepare::{Found, Preparation, Prepared, Unready, intent, look, prepare, prepare_in_time, problems, repeats};
 
 /// How a run ends and what it shows meanwhile.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +73,13 @@ pub struct Progress {
     pub lag: AtomicU64,
     /// Partitions that this process reads.
     pub partitions: AtomicU64,
+}
+
+impl Progress {
+    fn count(&self, Receipt { rows, bytes }: Receipt) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 /// What a run did.
@@ -104,8 +113,8 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
 
 /// What the stages tell the coordinator.
 enum Report {
-    /// A unit was closed and goes to its lane.
-    Closed(Vec<Span>),
+    /// A unit was closed and goes to its lane; where it has to be claimed first, its token is awaited there.
+    Closed(Vec<Span>, Option<oneshot::Sender<Token>>),
     /// A partition has no record in this range.
     Passed(Span),
     /// A unit was written or refused.
@@ -118,6 +127,8 @@ enum Report {
     Ended(Arc<Owned>),
     /// The database was asked to give these partitions to this process.
     Resumed(Vec<Arc<Owned>>, Result<Vec<Resumed>, Error>),
+    /// A claim that was found is done: what it held is in the database, or why not.
+    Rebuilt(u64, Result<Receipt, Problem>),
 }
 
 /// Moves records until told to stop, or to the end.
@@ -140,9 +151,18 @@ pub fn run(
             tracing::info!("{}: no topic matches it yet", rule.key);
         }
     }
-    let keeper = match delivery(settings, connection)? {
-        Delivery::ExactlyOnce => Some(Arc::from(settings.name.as_str())),
+    let once = match delivery(settings, connection)? {
+        Delivery::ExactlyOnce => connection.exactly_once,
         Delivery::AtLeastOnce => None,
+    };
+    let pipeline: Arc<str> = settings.name.as_str().into();
+    let keeper = (once == Some(ExactlyOnce::Transactions)).then(|| Arc::clone(&pipeline));
+    let claims = match once {
+        Some(ExactlyOnce::Tokens) => match Claims::start(pipeline, &settings.kafka, &options.stop)? {
+            None => return Ok(Summary::default()),
+            claims => claims,
+        },
+        _ => None,
     };
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
@@ -165,10 +185,22 @@ pub fn run(
     let session = Arc::clone(&connection.session);
     let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
     let eras = BTreeMap::new();
-    let supply = Supply { session, runtime: runtime.clone(), budget, reports, age, paces, outages, eras, keeper };
+    let (kafka, claimed) = (settings.kafka.clone(), claims.is_some());
+    let supply = Supply {
+        session,
+        kafka,
+        runtime: runtime.clone(),
+        budget,
+        reports,
+        age,
+        paces,
+        outages,
+        eras,
+        keeper,
+        claimed,
+    };
     let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
-    let start_from = settings.kafka.start_from;
-    Coordinator::new(consumer, workers, reported, supply, lookout, start_from, options.clone()).run(preparation)
+    Coordinator::new(consumer, workers, reported, supply, lookout, claims, options.clone()).run(preparation)
 }
 
 /// What librdkafka may read ahead, per partition: all of them an eighth of the memory. The bound cannot be changed
@@ -182,6 +214,7 @@ fn read_ahead(settings: &Settings, topics: &[Prepared]) -> usize {
 /// Whatever a topic needs to be filled in, for each worker.
 struct Supply {
     session: Arc<dyn Session>,
+    kafka: KafkaSettings,
     runtime: tokio::runtime::Handle,
     budget: Arc<Budget>,
     reports: mpsc::Sender<Report>,
@@ -194,14 +227,20 @@ struct Supply {
     eras: BTreeMap<String, Arc<AtomicU16>>,
     /// With exactly-once: the pipeline whose progress the database keeps.
     keeper: Option<Arc<str>>,
+    /// Whether units are claimed before they are written.
+    claimed: bool,
 }
 
 impl Supply {
-    /// A worker's part of this topic: decoder, units, lane.
-    fn intake(&mut self, prepared: &Prepared) -> TopicIntake {
-        let Prepared { topic, destination, .. } = prepared;
+    /// A worker's part of this topic: decoder, units, lane, whose outcomes are told as these reports.
+    fn intake(
+        &mut self,
+        topic: &str,
+        destination: &Destination,
+        report: impl Fn(write::Outcome) -> Report + Send + Sync + 'static,
+    ) -> TopicIntake {
         let tell = self.reports.clone();
-        let tell = move |outcome| drop(tell.send(Report::Outcome(outcome)));
+        let tell = move |outcome| drop(tell.send(report(outcome)));
         // Units of many tables are written one at a time, and as fast as the slowest table takes them.
         let (table, at_once) = match destination {
             Destination::One(fill) => (destination.table(), fill.program.layout.table.parallel),
@@ -211,8 +250,8 @@ impl Supply {
         let pace = Arc::clone(pace);
         let (session, outages, keeper) = (Arc::clone(&self.session), Arc::clone(&self.outages), self.keeper.clone());
         let lane = Lane::open(&self.runtime, session, at_once, Arc::clone(&pace), outages, keeper, tell);
-        let era = Arc::clone(self.era(&topic.name));
-        TopicIntake::new(&topic.name, destination, &self.budget, pace, lane, era)
+        let era = Arc::clone(self.era(topic));
+        TopicIntake::new(topic, destination, &self.budget, pace, lane, era, self.claimed)
     }
 
     /// The era that the topic's workers read.

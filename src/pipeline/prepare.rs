@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use rowfall_dialects::contract::{Connection, Intent, TableSchema};
+use rowfall_dialects::contract::{Connection, ExactlyOnce, Intent, TableSchema};
 
 use super::connect::{delivery, told};
 use super::destination::{Destination, Destinations, Fill};
-use crate::config::{Mode, Route, Rule, Settings};
+use crate::config::{Delivery, Mode, Route, Rule, Settings};
 use crate::decode::RowProgram;
 use crate::evolve::Evolver;
 use crate::problem::Problem;
@@ -150,8 +151,10 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     // Whatever can be refused is refused before anything is created.
     for Found { route, topic, table, .. } in &mut found {
         let refused = match table {
-            Ok(Table::There(schema)) => ready(connection, route, schema).await.err(),
-            Ok(Table::Missing { spec, .. }) => first(route, problems(connection, Intent::Create(spec)).await?).err(),
+            Ok(Table::There(schema)) => ready(settings, connection, route, schema).await.err(),
+            Ok(Table::Missing { spec, .. }) => {
+                first(route, problems(settings, connection, Intent::Create(spec)).await?).err()
+            }
             Err(_) => None,
         };
         if let Some(problem) = refused {
@@ -163,7 +166,7 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     }
     for found in found {
         let (name, by_pattern) = (found.topic.name.clone(), comes_by_pattern(settings, &found.topic));
-        match settle_found(connection, found).await {
+        match settle_found(settings, connection, found).await {
             Ok(prepared) => preparation.topics.push(prepared),
             Err(Unready::Problem(problem)) if !by_pattern => return Err(problem),
             Err(unready) => preparation.unready.push((name, unready)),
@@ -201,29 +204,39 @@ pub(super) async fn prepare_one(
 ) -> Result<Prepared, Unready> {
     match Destinations::of(settings, connection, &topic) {
         Some(many) => Ok(many.prepared()),
-        None => settle_found(connection, look_at(settings, connection, topic).await).await,
+        None => settle_found(settings, connection, look_at(settings, connection, topic).await).await,
     }
 }
 
 /// Makes one topic ready that was looked at.
-async fn settle_found(connection: &Connection, found: Found) -> Result<Prepared, Unready> {
+async fn settle_found(settings: &Settings, connection: &Connection, found: Found) -> Result<Prepared, Unready> {
     let Found { route, topic, paused, table, .. } = found;
-    let fill = settle(connection, &route, table?).await.map_err(Unready::Problem)?;
+    let fill = settle(settings, connection, &route, table?).await.map_err(Unready::Problem)?;
     Ok(Prepared { topic, paused, destination: Destination::One(fill) })
 }
 
 /// Makes one table ready that was looked at.
-pub(super) async fn settle(connection: &Connection, route: &Route, table: Table) -> Result<Fill, Problem> {
+pub(super) async fn settle(
+    settings: &Settings,
+    connection: &Connection,
+    route: &Route,
+    table: Table,
+) -> Result<Fill, Problem> {
     let schema = reconcile::settle(connection, route, table).await?;
-    let program = ready(connection, route, &schema).await?;
+    let program = ready(settings, connection, route, &schema).await?;
     let evolver = Evolver::new(connection, route, &tokio::runtime::Handle::current()).map(Arc::new);
     Ok(Fill { program, evolver })
 }
 
 /// The program that fills the table, if nothing keeps this user from running it.
-async fn ready(connection: &Connection, route: &Route, schema: &Arc<TableSchema>) -> Result<Arc<RowProgram>, Problem> {
+async fn ready(
+    settings: &Settings,
+    connection: &Connection,
+    route: &Route,
+    schema: &Arc<TableSchema>,
+) -> Result<Arc<RowProgram>, Problem> {
     let program = reconcile::compile(route, schema)?;
-    first(route, problems(connection, intent(route, schema)).await?)?;
+    first(route, problems(settings, connection, intent(route, schema)).await?)?;
     Ok(program)
 }
 
@@ -238,13 +251,55 @@ pub fn intent<'a>(route: &'a Route, table: &'a TableSchema) -> Intent<'a> {
     Intent::Write { table, keyed: route.mode != Mode::Insert, cluster: route.storage.cluster.as_deref() }
 }
 
-/// What would keep this user from doing it.
+/// What would keep this user from doing it, and from doing it as is promised.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn problems(connection: &Connection, intent: Intent<'_>) -> Result<Vec<Problem>, Problem> {
+pub async fn problems(
+    settings: &Settings,
+    connection: &Connection,
+    intent: Intent<'_>,
+) -> Result<Vec<Problem>, Problem> {
+    let mut problems = ask(connection, intent).await?;
+    match intent {
+        Intent::Write { table, .. } => problems.extend(repeats(settings, connection, table).await?),
+        Intent::Create(spec) => {
+            if let Some(table) = connection.grammar.create_table(spec).ok().and_then(|ddl| ddl.described) {
+                problems.extend(repeats(settings, connection, &table).await?);
+            }
+        }
+        Intent::Deduplicate { .. } => {}
+    }
+    Ok(problems)
+}
+
+/// How long after its claim was made a block may come again, when nobody has looked whether it is there: a process that
+/// was frozen or cut off, its successor, and what they have on the way.
+const REPEATED: Duration = Duration::from_secs(600);
+
+/// With exactly-once into a database that keeps tokens: what would have a block that comes again be there twice.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn repeats(
+    settings: &Settings,
+    connection: &Connection,
+    table: &TableSchema,
+) -> Result<Vec<Problem>, Problem> {
+    if connection.exactly_once != Some(ExactlyOnce::Tokens) || delivery(settings, connection)? != Delivery::ExactlyOnce
+    {
+        return Ok(Vec::new());
+    }
+    // Each worker closes about one batch in this time, and there may be as many others as this process has.
+    let age = u64::try_from(settings.batch.age.as_millis()).unwrap_or(u64::MAX).max(1);
+    let workers = 2 * u64::try_from(settings.workers).unwrap_or(u64::MAX);
+    let blocks = (u64::try_from(REPEATED.as_millis()).unwrap_or(u64::MAX) / age).saturating_mul(workers);
+    ask(connection, Intent::Deduplicate { table, blocks, within: REPEATED }).await
+}
+
+async fn ask(connection: &Connection, intent: Intent<'_>) -> Result<Vec<Problem>, Problem> {
     let name = match intent {
-        Intent::Write { table, .. } => &table.name,
+        Intent::Write { table, .. } | Intent::Deduplicate { table, .. } => &table.name,
         Intent::Create(spec) => &spec.name,
     };
     let doing = format!("table {name}");

@@ -1,6 +1,7 @@
 //! The group's member: rebalances, start and end offsets, commits. One thread owns it and polls it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,9 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::position::{Offset, TopicPartition};
 use super::queue::{MessageQueue, requests};
-use super::start::{CommitNote, Committed};
+use super::start::Committed;
 use super::topics::Scout;
+use super::transactions::Transactions;
 use crate::config::KafkaSettings;
 use crate::problem::Problem;
 
@@ -60,13 +62,20 @@ pub struct Due {
     /// Everything before it is in the database.
     pub offset: Offset,
     /// What the group is to remember with it.
-    pub note: CommitNote,
+    pub metadata: String,
 }
 
 /// A commit that is under way.
-pub struct Commit {
-    request: Result<requests::Commit, Problem>,
-    brokers: String,
+pub struct Commit(Way);
+
+enum Way {
+    /// By the group's member alone.
+    Plain {
+        /// An error when it was not sent.
+        request: Result<requests::Commit, Problem>,
+        brokers: String,
+    },
+    Transaction(Receiver<Answer>),
 }
 
 /// What the group said to a commit.
@@ -76,20 +85,31 @@ pub enum Answer {
     Taken(Vec<(TopicPartition, RDKafkaErrorCode)>),
     /// None is.
     Refused(Problem),
+    /// In a transaction: all are, or none is. That is over; the group has to be asked which.
+    Unknown(Problem),
+    /// In a transaction: none can be any more.
+    Fatal(Problem),
 }
 
 impl Commit {
     /// The group's answer, if it comes in this time. It comes once, and it may not come unless the group is served.
     #[must_use]
     pub fn answer(&self, timeout: Duration) -> Option<Answer> {
-        let request = match &self.request {
-            Ok(request) => request,
-            Err(problem) => return Some(Answer::Refused(problem.clone())),
-        };
-        Some(match request.answer(timeout)? {
-            Ok(refused) => Answer::Taken(refused),
-            Err(code) => Answer::Refused(client_problem(&KafkaError::ConsumerCommit(code), &self.brokers)),
-        })
+        match &self.0 {
+            Way::Plain { request: Err(problem), .. } => Some(Answer::Refused(problem.clone())),
+            Way::Plain { request: Ok(request), brokers } => Some(match request.answer(timeout)? {
+                Ok(refused) => Answer::Taken(refused),
+                Err(code) => Answer::Refused(client_problem(&KafkaError::ConsumerCommit(code), brokers)),
+            }),
+            Way::Transaction(answer) => match answer.recv_timeout(timeout) {
+                Ok(answer) => Some(answer),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Answer::Fatal(Problem::new(
+                    "the committer has ended",
+                    "this is a bug of rowfall's: please report it",
+                ))),
+            },
+        }
     }
 }
 
@@ -134,6 +154,12 @@ impl Consumer {
         Ok(Self { client: Arc::new(client), brokers: kafka.brokers.clone(), group: group.to_owned() })
     }
 
+    /// The group's name.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
     /// A queue for a worker.
     #[must_use]
     pub fn queue(&self) -> Arc<Queue> {
@@ -144,6 +170,22 @@ impl Consumer {
     #[must_use]
     pub fn scout(&self) -> Scout {
         Scout::new(&self.client, &self.brokers)
+    }
+
+    /// Fails when some process is in the group, whose offsets are nobody else's to set.
+    ///
+    /// # Errors
+    /// Then, and when the group's coordinator does not answer.
+    pub fn refuse_members(&self) -> Result<(), Problem> {
+        let groups = self.client.client().fetch_group_list(Some(&self.group), REQUEST);
+        let groups = groups.map_err(|e| client_problem(&e, &self.brokers))?;
+        match groups.groups().iter().find(|group| group.name() == self.group) {
+            Some(group) if !group.members().is_empty() => Err(Problem::new(
+                format!("group {} has {} members", self.group, group.members().len()),
+                "stop all processes of the pipeline first, and wait until their sessions are over",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Joins the group, or tells it that these are the topics from now on. The partitions of topics that are left out
@@ -195,7 +237,7 @@ impl Consumer {
             element.error().map_err(|e| client_problem(&e, &self.brokers).within(&format!("the offset of {p}")))?;
             let RdOffset::Offset(offset) = element.offset() else { return Ok(None) };
             let metadata = requests::committed_metadata(&list, &p.topic, p.partition);
-            Ok(Some(Committed { offset: Offset(offset), note: metadata.map(CommitNote::parse).unwrap_or_default() }))
+            Ok(Some(Committed::read(Offset(offset), &metadata.unwrap_or_default())))
         };
         partitions.iter().map(committed).collect()
     }
@@ -341,19 +383,23 @@ impl Consumer {
         }
     }
 
-    /// Commits to the group. Not librdkafka's blocking commit: the group has to be served meanwhile, or it may not
+    /// Commits to the group, in a transaction where there are such. Not librdkafka's blocking commit: the group has to be served meanwhile, or it may not
     /// answer. Not its asynchronous one: with `rdkafka` nobody is told what became of that, nor which partition it was.
     #[must_use]
-    pub fn commit(&self, offsets: &[Due]) -> Commit {
+    pub fn commit(&self, offsets: &[Due], transactions: Option<&Transactions>) -> Commit {
         let mut list = TopicPartitionList::new();
-        for Due { partition, offset, note } in offsets {
+        for Due { partition, offset, metadata } in offsets {
             let mut element = list.add_partition(&partition.topic, partition.partition);
             element.set_offset(RdOffset::Offset(offset.0)).expect("an offset that can be set");
-            element.set_metadata(note.to_string());
+            element.set_metadata(metadata);
+        }
+        if let Some(transactions) = transactions {
+            let group = self.client.group_metadata().expect("it is in a group");
+            return Commit(Way::Transaction(transactions.commit(list, group)));
         }
         let request = requests::commit(&self.client, &list);
         let request = request.map_err(|code| client_problem(&KafkaError::ConsumerCommit(code), &self.brokers));
-        Commit { request, brokers: self.brokers.clone() }
+        Commit(Way::Plain { request, brokers: self.brokers.clone() })
     }
 
     /// Another process has taken this one's place in the group.
@@ -456,7 +502,7 @@ pub(super) fn client_problem(error: &KafkaError, brokers: &str) -> Problem {
     }
 }
 
-fn base_config(kafka: &KafkaSettings) -> ClientConfig {
+pub(super) fn base_config(kafka: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &kafka.brokers).set("client.id", "rowfall").set_log_level(RDKafkaLogLevel::Info);
     default(&mut config, kafka, "socket.keepalive.enable", "true");
@@ -476,6 +522,7 @@ pub(super) fn plain_client(kafka: &KafkaSettings) -> Result<BaseConsumer<Context
     // librdkafka assigns partitions only to a client that names a group; nothing is ever asked of this one.
     config.set("group.id", "rowfall-sample").set("enable.auto.commit", "false");
     config.set("enable.partition.eof", "true").set("isolation.level", "read_committed");
+    config.set("auto.offset.reset", "error");
     if let Some(rack) = &kafka.rack {
         config.set("client.rack", rack);
     }

@@ -5,11 +5,16 @@
 //! - [`start`]: where a partition begins to be read, and what a commit remembers for that
 //! - [`worker`]: a thread that reads its partitions' queue and hands each record to an [`worker::Intake`]
 //! - [`topics`]: topics as the brokers know them: which there are, a sample of one, those that come and go
-//! - [`consumer`]: the group's member: rebalances, offsets, commits
+//! - [`consumer`]: the group's member: rebalances, offsets, commits; [`transactions`] are commits that are for all
+//!   partitions or none, under the name that [`instance`] gives the process
+//! - [`range`]: records between two offsets, read without the group
 
 pub mod consumer;
+pub mod instance;
 pub mod position;
 pub mod queue;
+pub mod range;
 pub mod start;
 pub mod topics;
+pub mod transactions;
 pub mod worker;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::position::Offset;
+use crate::claim::Claim;
+use crate::problem::Problem;
 
 /// What tells a topic from another one of the same name, before or after it; as Kafka's own tools write it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +26,11 @@ impl fmt::Display for TopicId {
     }
 }
 
-/// What a commit says besides the offset, in its metadata: words `key=value`, in ASCII. Words of later versions and of
-/// other programs are passed over.
+/// The version of the metadata that this program writes: the word `rowfall=`. Without it they are of the time before
+/// there were claims.
+const VERSION: u32 = 1;
+
+/// What a commit says besides the offset, in its metadata: words `key=value`, in ASCII.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommitNote {
     /// `topic=`: whose offset it is.
@@ -44,16 +49,63 @@ pub struct CommitNote {
 }
 
 impl CommitNote {
-    /// Reads the metadata of a commit, whoever made it.
-    #[must_use]
-    pub fn parse(metadata: &str) -> Self {
-        let value = |key: &str| metadata.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        Self {
+    /// Reads the metadata of a commit, with the claims that stand in it. Without any there is nothing to be read.
+    ///
+    /// # Errors
+    /// When a later version of this program wrote them, or another program.
+    pub fn read(metadata: &str) -> Result<(Self, Vec<Claim>), Unreadable> {
+        let words = || metadata.split(' ').filter_map(|word| word.split_once('='));
+        let value = |key: &str| words().find(|(known, _)| *known == key).map(|(_, value)| value);
+        let number = |key: &str| value(key).and_then(|number| number.parse::<u32>().ok());
+        match number("rowfall") {
+            Some(version) if version > VERSION => return Err(Unreadable::Newer(version)),
+            Some(_) => {}
+            None if metadata.is_empty() || value("topic").is_some() || value("partitions").is_some() => {}
+            None => return Err(Unreadable::Foreign),
+        }
+        let note = Self {
             topic: value("topic").filter(|id| !id.is_empty()).map(TopicId::new),
             partitions: value("partitions").and_then(|number| number.parse().ok()),
             count: value("count").and_then(|number| number.parse().ok()),
             era: value("era").and_then(|number| number.parse().ok()).unwrap_or(0),
             epoch: value("epoch").and_then(|number| number.parse().ok()),
+        };
+        let claims = words().filter(|(key, _)| *key == "claim").map(|(_, text)| Claim::parse(text));
+        Ok((note, claims.collect::<Option<_>>().ok_or(Unreadable::Foreign)?))
+    }
+}
+
+impl CommitNote {
+    /// The metadata of an offset behind which this is claimed.
+    #[must_use]
+    pub fn with(&self, claims: &[Claim]) -> String {
+        claims.iter().fold(self.to_string(), |text, claim| format!("{text} claim={claim}"))
+    }
+}
+
+/// Why the metadata of a committed offset cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A later version of this program wrote them.
+    Newer(u32),
+    /// Another program did.
+    Foreign,
+}
+
+impl Unreadable {
+    /// Why a partition of which they were committed is not read, in this group.
+    #[must_use]
+    pub fn problem(self, group: &str) -> Problem {
+        match self {
+            Self::Newer(version) => Problem::new(
+                format!("the offset in group {group} was committed by a later version of rowfall (format {version})"),
+                "run that version, at least until it has stopped by itself with nothing left to write",
+            ),
+            Self::Foreign => Problem::new(
+                format!("the offset in group {group} was committed by another program, with metadata of its own"),
+                "give the pipeline a `name` of its own; to take the group over, stop the other program and set the \
+                 offsets anew: kafka-consumer-groups --reset-offsets --to-current",
+            ),
         }
     }
 }
@@ -61,6 +113,7 @@ impl CommitNote {
 impl fmt::Display for CommitNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = [
+            Some(format!("rowfall={VERSION}")),
             self.topic.as_ref().map(|topic| format!("topic={topic}")),
             self.partitions.map(|partitions| format!("partitions={partitions}")),
             self.count.map(|count| format!("count={count}")),
@@ -78,6 +131,25 @@ pub struct Committed {
     pub offset: Offset,
     /// What was remembered with it.
     pub note: CommitNote,
+    /// What may be on its way into the database from there on; it holds, whoever claimed it. Or why that cannot be told.
+    pub claims: Result<Vec<Claim>, Unreadable>,
+}
+
+impl Committed {
+    /// An offset from which on nothing was claimed.
+    #[must_use]
+    pub fn at(offset: Offset, note: CommitNote) -> Self {
+        Self { offset, note, claims: Ok(Vec::new()) }
+    }
+
+    /// An offset with the metadata that stand by it.
+    #[must_use]
+    pub fn read(offset: Offset, metadata: &str) -> Self {
+        match CommitNote::read(metadata) {
+            Ok((note, claims)) => Self { offset, note, claims: Ok(claims) },
+            Err(why) => Self { offset, note: CommitNote::default(), claims: Err(why) },
+        }
+    }
 }
 
 /// Where a partition begins.
@@ -116,7 +188,7 @@ pub fn note<'c>(known: CommitNote, committed: impl Iterator<Item = &'c Committed
 #[must_use]
 pub fn begin(partition: i32, committed: Option<&Committed>, note: &CommitNote) -> Begin {
     match committed {
-        Some(Committed { offset, note: then }) => match (&then.topic, &note.topic) {
+        Some(Committed { offset, note: then, .. }) => match (&then.topic, &note.topic) {
             (Some(then), Some(now)) if then != now => Begin::Recreated(*offset),
             _ => Begin::At(*offset),
         },
@@ -134,7 +206,7 @@ mod tests {
     }
 
     fn committed(offset: i64, note: CommitNote) -> Committed {
-        Committed { offset: Offset(offset), note }
+        Committed::at(Offset(offset), note)
     }
 
     #[test]
@@ -147,15 +219,31 @@ mod tests {
             CommitNote { count: Some(9), era: 3, ..noted("x", 8) },
             in_epoch.clone(),
         ] {
-            assert_eq!(CommitNote::parse(&note.to_string()), note);
+            assert_eq!(CommitNote::read(&note.to_string()), Ok((note, Vec::new())));
         }
-        assert_eq!(noted("a", 8).to_string(), "topic=a partitions=8");
-        assert_eq!(CommitNote::parse("topic=b+8/M partitions=8"), noted("b-8_M", 8));
-        assert_eq!(in_epoch.to_string(), "topic=a partitions=8 epoch=3");
-        assert_eq!(CommitNote::parse("claim=1 topic=a epoch=3 partitions=8"), in_epoch);
-        for foreign in ["", "hello", "topic=", "topics=a", "partitions=many", "epoch=", "=", "topic"] {
-            assert_eq!(CommitNote::parse(foreign), CommitNote::default(), "{foreign}");
+        assert_eq!(noted("a", 8).to_string(), "rowfall=1 topic=a partitions=8");
+        assert_eq!(CommitNote::read("topic=b+8/M partitions=8"), Ok((noted("b-8_M", 8), Vec::new())));
+        assert_eq!(in_epoch.to_string(), "rowfall=1 topic=a partitions=8 epoch=3");
+        assert_eq!(CommitNote::read("later=1 topic=a epoch=3 partitions=8"), Ok((in_epoch, Vec::new())));
+        for nothing in ["", "topic=", "partitions=many", "rowfall=1"] {
+            assert_eq!(CommitNote::read(nothing), Ok((CommitNote::default(), Vec::new())), "{nothing}");
         }
+    }
+
+    #[test]
+    fn claims_stand_behind_the_note_in_their_order() {
+        let [one, two] = ["00000000000000ff/1800000000/0:100+20,7:5+1", "0000000000000001/1800000001/0:120+1"];
+        let read = CommitNote::read(&format!("rowfall=1 topic=a partitions=8 claim={one} claim={two}"));
+        let claims = [one, two].map(|text| Claim::parse(text).unwrap());
+        assert_eq!(read, Ok((noted("a", 8), claims.to_vec())));
+    }
+
+    #[test]
+    fn what_another_wrote_is_not_taken_for_ours() {
+        for foreign in ["hello", "topics=a", "epoch=", "=", "topic", "{\"offset\":1}", "rowfall=1 claim=x"] {
+            assert_eq!(CommitNote::read(foreign), Err(Unreadable::Foreign), "{foreign}");
+        }
+        assert_eq!(CommitNote::read("rowfall=2 topic=a"), Err(Unreadable::Newer(2)));
     }
 
     #[test]

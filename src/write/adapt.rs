@@ -21,7 +21,13 @@ pub(super) fn adapt(block: &Block, now: TableSchema) -> Option<Block> {
     });
     let columns = columns.collect::<Option<Vec<_>>>()?;
     let layout = Layout { key: block.layout.key.clone(), ..Layout::new(Arc::new(now), targets) };
-    Some(Block { layout: Arc::new(layout), columns, rows: block.rows, ops: block.ops.clone() })
+    Some(Block {
+        layout: Arc::new(layout),
+        columns,
+        rows: block.rows,
+        ops: block.ops.clone(),
+        token: block.token.clone(),
+    })
 }
 
 /// The same numbers in a wider type.

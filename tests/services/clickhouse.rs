@@ -188,6 +188,8 @@ fn config(site: &Site) -> String {
   <tmp_path>{data}/tmp/</tmp_path>
   <users_config>users.xml</users_config>
   <timezone>UTC</timezone>
+  <!-- Exactly-once needs it. A test of what is said without it makes a table with 0. -->
+  <merge_tree><non_replicated_deduplication_window>25000</non_replicated_deduplication_window></merge_tree>
   <query_log>
     <database>system</database>
     <table>query_log</table>

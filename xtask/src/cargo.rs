@@ -12,8 +12,17 @@ use crate::workspace;
 
 /// Runs cargo in the root of the workspace; says the command first.
 pub(crate) fn cargo<'a>(command: impl IntoIterator<Item = &'a str>, args: &[String]) -> Result<()> {
+    cargo_with(&[], command, args)
+}
+
+/// The same with this in its environment.
+pub(crate) fn cargo_with<'a>(
+    environment: &[(&str, String)],
+    command: impl IntoIterator<Item = &'a str>,
+    args: &[String],
+) -> Result<()> {
     let mut cargo = program();
-    cargo.args(command).args(args);
+    cargo.args(command).args(args).envs(environment.iter().map(|(name, value)| (name, value)));
     let words: Vec<_> = cargo.get_args().map(OsStr::to_string_lossy).collect();
     let line = format!("cargo {}", words.join(" "));
     eprintln!("> {line}");

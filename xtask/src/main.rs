@@ -31,14 +31,26 @@ enum Command {
         #[arg(long)]
         deny: bool,
     },
-    /// Run the benches, the last against real servers: one table, also written to target/. `peers`, `curve` and `databases`
-    /// in front of the arguments measure other things and leave the first benches out
+    /// Run the benches, the last against real servers: one table, also written to target/. `peers`, `curve`, `databases` and
+    /// `latency` in front of the arguments measure other things and leave the first benches out
     Bench(Measured),
     /// Prove over minutes what is promised of a long run: outages, too many parts, full load, memory; with private servers
     Soak {
         /// Passed on: outage, parts, full or memory, all if none is named; --minutes N
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Break everything, as a seed picks: processes, brokers and servers are killed, frozen, moved and altered under load
+    Chaos {
+        /// How many faults for each test
+        #[arg(long, default_value_t = 100)]
+        faults: usize,
+        /// Which faults; the same ones for the same number
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Break promises instead, one after the other, and see that it is noticed
+        #[arg(long)]
+        mutants: bool,
     },
     /// Fuzz for a while: all targets, or one
     Fuzz(Fuzzed),
@@ -73,7 +85,7 @@ struct Measured {
     /// Leave the servers running afterwards
     #[arg(long)]
     keep: bool,
-    /// Passed on to the end-to-end bench: [peers|curve|databases] --records N, --runs N, --marks
+    /// Passed on to the end-to-end bench: [peers|curve|databases|latency] --records N, --runs N, --marks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -139,6 +151,17 @@ fn run(command: Command) -> Result<()> {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             cargo(["bench", "--quiet", "--bench", "soak", "--"], &args)
         }
+        Command::Chaos { faults, seed, mutants } => {
+            rowfall_services::ensure(rowfall_services::BUILD)?;
+            let given = if mutants {
+                Vec::new()
+            } else {
+                vec![("ROWFALL_FAULTS", faults.to_string()), ("ROWFALL_SEED", seed.to_string())]
+            };
+            let which = if mutants { "--ignored" } else { "--nocapture" };
+            let command = ["test", "--test", "real", "--", "chaos::", "--test-threads", "1", "--show-output", which];
+            cargo::cargo_with(&given, command, &[])
+        }
         Command::Fuzz(Fuzzed { target, minutes }) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             fuzz::run(target.as_deref(), minutes)
@@ -161,7 +184,7 @@ fn test_command(args: &[String]) -> Vec<&'static str> {
 
 /// Whether a bench with these arguments is also one of what a core decodes and encodes.
 fn measures_cores(args: &[String]) -> bool {
-    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve" | "databases"))
+    !args.first().is_some_and(|first| matches!(first.as_str(), "peers" | "curve" | "databases" | "latency"))
 }
 
 /// Runs `work` with all servers up, and leaves them as they were found.

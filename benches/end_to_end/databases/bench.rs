@@ -193,7 +193,7 @@ impl Filled {
             layout.key = [0].into();
             ops = vec![Op::Upsert; rows];
         }
-        let block = Block { layout: Arc::new(layout), columns: values, rows, ops };
+        let block = Block { ops, ..Block::new(Arc::new(layout), values, rows) };
         Ok(Self { table, block })
     }
 }

@@ -94,6 +94,7 @@ mod tests {
         )
         ENGINE = ReplacingMergeTree(_version, _deleted)
         ORDER BY (`id`, `country`)
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
         let storage = Storage { cluster: Some("main".into()), ..Storage::default() };
         let mut odd = with_key(&["it`s"], storage);
@@ -110,6 +111,7 @@ mod tests {
         )
         ENGINE = ReplacingMergeTree(_version, _deleted)
         ORDER BY `it\`s`
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
     }
 
@@ -146,6 +148,7 @@ mod tests {
         )
         ENGINE = CoalescingMergeTree
         ORDER BY `id`
+        SETTINGS non_replicated_deduplication_window = 25000
         ");
     }
 

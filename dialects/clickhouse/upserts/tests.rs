@@ -81,6 +81,7 @@ fn a_table_that_keeps_every_row_comes_with_one_that_would_not() {
     )
     ENGINE = ReplacingMergeTree(_version, _deleted)
     ORDER BY (`id`, `region`)
+    SETTINGS non_replicated_deduplication_window = 25000
     ");
     insta::assert_snapshot!(never("Log"), @"
     Log keeps every row that is written
@@ -97,6 +98,7 @@ fn a_table_that_keeps_every_row_comes_with_one_that_would_not() {
     )
     ENGINE = ReplacingMergeTree(_version, _deleted)
     ORDER BY (/* the key's columns */)
+    SETTINGS non_replicated_deduplication_window = 25000
     ");
 }
 

@@ -17,7 +17,8 @@ mod session;
 use std::sync::{Arc, Mutex};
 
 use rowfall_dialects::contract::{
-    Block, ColumnSpec, Connection, Layout, LogicalType, Mark, Op, Refusal, Storage, TableName, TableSpec, Values,
+    Block, ColumnSpec, Connection, ExactlyOnce, Layout, LogicalType, Mark, Op, Refusal, Storage, TableName, TableSpec,
+    Values,
 };
 
 use database::Database;
@@ -29,7 +30,7 @@ fn connect(database: &Arc<Mutex<Database>>) -> Connection {
     Connection {
         grammar: Arc::new(MemoryGrammar),
         session: Arc::new(MemorySession(Arc::clone(database))),
-        transactional: true,
+        exactly_once: Some(ExactlyOnce::Transactions),
     }
 }
 

@@ -200,16 +200,6 @@ fn what_is_not_available_yet() {
     2 │ name: shop
       ╰────
     "#);
-    insta::assert_snapshot!(refused_with_rest("delivery: exactly-once\ntarget: { url: clickhouse://h/d }\n"), @r#"
-     × `delivery: exactly-once` is not available yet in this version
-      ╭─[rowfall.yaml:1:11]
-    1 │ delivery: exactly-once
-      ·           ──────┬─────
-      ·                 ╰── not available yet
-    2 │ target: { url: clickhouse://h/d }
-      ╰────
-     help: with ClickHouse records arrive at least once: leave `delivery` out
-    "#);
 }
 
 /// Every name in the table is refused, and as something to come.

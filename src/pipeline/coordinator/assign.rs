@@ -48,11 +48,17 @@ impl Coordinator {
         let mut starts = Vec::new();
         for partition in partitions {
             let (committed, note) = (before.committed.get(partition), &before.notes[&partition.topic]);
-            let place = match self.unread(partition) {
-                Some(state) => Place::Leave(state),
+            let place = match (self.unread(partition), committed) {
+                (Some(state), _) => Place::Leave(state),
+                (None, Some(Committed { offset, claims: Err(why), .. })) => {
+                    Place::Stop(*offset, why.problem(self.consumer().group()))
+                }
                 // Where it begins is known when the database has answered.
-                None if self.supply.keeper.is_some() => Place::Leave(State::TakenOver),
-                None => self.place(partition, committed, note)?,
+                (None, _) if self.supply.keeper.is_some() => Place::Leave(State::TakenOver),
+                (None, _) => match self.place(partition, committed, note)? {
+                    Place::Read(_) if self.is_claimed(committed, note) => Place::Leave(State::TakenOver),
+                    place => place,
+                },
             };
             let from = match place {
                 Place::Read(from) => from,
@@ -74,6 +80,7 @@ impl Coordinator {
             self.workers[worker].queue.forward(&partition.topic, partition.partition);
             match place {
                 Place::Read(from) => self.read(&owned, worker, from, committed, note)?,
+                Place::Leave(State::TakenOver) if self.claims.is_some() => self.wait_for_claims(&owned)?,
                 Place::Leave(State::TakenOver) => self.taking.wait(owned, Duration::ZERO),
                 Place::Leave(_) => {}
                 Place::Stop(at, why) => self.stop(&owned, at, why.within(&format!("{partition} offset {at}"))),
@@ -198,7 +205,7 @@ impl Coordinator {
     /// Where `kafka.start_from` says.
     fn configured(&self, partition: &TopicPartition) -> Result<Place, Problem> {
         let range = || self.patiently(|consumer| consumer.range(partition));
-        Ok(match self.start_from {
+        Ok(match self.supply.kafka.start_from {
             StartFrom::Earliest => Place::Read(None),
             StartFrom::Latest => Place::Read(Some(range()?.1)),
             StartFrom::Time(time) => {

@@ -6,8 +6,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
+use rowfall_dialects::failpoint;
 
-use super::{Coordinator, POLL, names};
+use super::{Claims, Coordinator, POLL, names};
 use crate::problem::Problem;
 use crate::source::consumer::{Answer, Due, Event};
 use crate::source::position::TopicPartition;
@@ -69,6 +70,7 @@ impl Coordinator {
             }
             self.commit_before_handing_over(deadline);
         }
+        self.end_transaction();
         self.go_on_with_the_rest(partitions)?;
         for partition in partitions {
             self.watermarks.release(partition);
@@ -76,6 +78,9 @@ impl Coordinator {
         }
         self.lost.retain(|lost| !partitions.contains(&lost.owned.partition));
         self.taking.forget(partitions);
+        if let Some(claims) = &mut self.claims {
+            claims.forget(partitions);
+        }
         Ok(())
     }
 
@@ -105,13 +110,28 @@ impl Coordinator {
         }
     }
 
+    /// Waits for the transaction that is under way: what it says of partitions must not become true when they are not
+    /// ours any more. It always ends.
+    pub(super) fn end_transaction(&mut self) {
+        while self.claims.is_some() && self.committing.is_some() {
+            let _ = self.wait_for_answer(Instant::now() + COMMIT_WAIT, false);
+        }
+    }
+
     /// Waits until everything closed of these partitions is written or refused; of a partition that stopped too, since
     /// what stands before a bad record counts. False when the deadline came first.
     fn settle(&mut self, partitions: &[TopicPartition], deadline: Instant) -> bool {
         loop {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            match self.reports.recv_timeout(if self.watermarks.settled(partitions) { Duration::ZERO } else { wait }) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut wait = if self.watermarks.settled(partitions) { Duration::ZERO } else { left };
+            if self.claims.is_some() {
+                // What is closed is not written before it is claimed.
+                self.commit();
+                wait = wait.min(POLL);
+            }
+            match self.reports.recv_timeout(wait) {
                 Ok(report) => self.heed(report),
+                Err(RecvTimeoutError::Timeout) if wait < left && !self.watermarks.settled(partitions) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return self.watermarks.settled(partitions);
                 }
@@ -140,8 +160,11 @@ impl Coordinator {
             }
             let Err(why) = self.wait_for_answer(deadline, serving) else { continue };
             if Instant::now() + COMMIT_AGAIN >= deadline {
-                self.committing = None;
-                self.watermarks.forget_told();
+                // What a transaction says is known when it has ended, and not before.
+                if self.claims.is_none() {
+                    self.committing = None;
+                    self.watermarks.forget_told();
+                }
                 return Err(why);
             }
             if serving {
@@ -154,13 +177,20 @@ impl Coordinator {
 
     /// Sends what is due; false when nothing is.
     fn send_due(&mut self) -> bool {
-        let due = self.watermarks.take_due().into_iter().filter_map(|(partition, offset)| {
-            let note = self.holdings.get(&partition)?.note.clone();
-            Some(Due { partition, offset, note })
-        });
-        let due: Vec<_> = due.collect();
+        let due = match &mut self.claims {
+            Some(claims) => claims.next(&mut self.watermarks, &self.holdings),
+            None => {
+                let due = self.watermarks.take_due().into_iter().filter_map(|(partition, offset)| {
+                    let metadata = self.holdings.get(&partition)?.note.to_string();
+                    Some(Due { partition, offset, metadata })
+                });
+                due.collect()
+            }
+        };
         if !due.is_empty() {
-            self.committing = Some(self.consumer().commit(&due));
+            failpoint::at("before the commit");
+            let transactions = self.claims.as_ref().map(|claims| &claims.transactions);
+            self.committing = Some(self.consumer().commit(&due, transactions));
         }
         !due.is_empty()
     }
@@ -186,6 +216,7 @@ impl Coordinator {
     fn hear(&mut self, answer: Answer) -> Result<(), String> {
         match answer {
             Answer::Taken(refused) => {
+                self.claims.as_mut().into_iter().for_each(Claims::committed);
                 let mut result = Ok(());
                 for (partition, code) in refused {
                     // The topic is being deleted: there is nothing to commit any more.
@@ -198,7 +229,19 @@ impl Coordinator {
             }
             Answer::Refused(problem) => {
                 self.watermarks.forget_told();
+                self.claims.as_mut().into_iter().for_each(Claims::refused);
                 Err(problem.what)
+            }
+            Answer::Unknown(problem) => {
+                self.watermarks.forget_told();
+                let spans = self.claims.as_mut().map(Claims::unknown).unwrap_or_default();
+                self.ask_again(&spans, &problem);
+                Err(problem.what)
+            }
+            Answer::Fatal(problem) => {
+                let what = problem.what.clone();
+                self.failed.get_or_insert(problem);
+                Err(what)
             }
         }
     }

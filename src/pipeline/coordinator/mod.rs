@@ -1,8 +1,9 @@
 //! The consumer's thread: what it owns and what it is told. [`assign`] is how partitions come, [`take_over`] how the
-//! database gives them to us, [`hand_over`] how they go and what is committed on the way, [`topics`] how topics come and
-//! go.
+//! database gives them to us, [`hand_over`] how they go and what is committed on the way, [`claims`] what is written only
+//! once it is committed, [`topics`] how topics come and go.
 
 mod assign;
+mod claims;
 mod hand_over;
 mod take_over;
 mod topics;
@@ -14,17 +15,19 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rowfall_dialects::contract::Receipt;
+
 use super::intake::TopicIntake;
 use super::lookout::Lookout;
-use super::{Preparation, Prepared, Report, RunOptions, Summary, Supply};
+use super::{Destination, Preparation, Prepared, Report, RunOptions, Summary, Supply};
 use crate::commit::Watermarks;
-use crate::config::StartFrom;
 use crate::problem::Problem;
 use crate::source::consumer::{Commit, Consumer, Event, Queue};
 use crate::source::position::{Offset, Owned, TopicPartition};
 use crate::source::start::{CommitNote, Committed, TopicId};
 use crate::source::worker::Command;
 use crate::write::Outcome;
+pub(super) use claims::Claims;
 use take_over::TakeOver;
 
 /// How long the group is served before reports are looked at.
@@ -55,6 +58,8 @@ struct Topic {
     /// Its id, and how many partitions it had when this process began to read it.
     note: CommitNote,
     paused: bool,
+    /// Where its records go, for whoever has to read some of them again.
+    destination: Destination,
 }
 
 /// A partition that this process owns.
@@ -110,7 +115,6 @@ pub(super) struct Coordinator {
     reports: Receiver<Report>,
     supply: Supply,
     lookout: Option<Lookout>,
-    start_from: StartFrom,
     options: RunOptions,
     topics: BTreeMap<Arc<str>, Topic>,
     /// Topics that were created again, to be taken once the partitions of the one before are given back.
@@ -127,6 +131,10 @@ pub(super) struct Coordinator {
     stopped: BTreeMap<TopicPartition, Stop>,
     lost: Vec<Lost>,
     taking: TakeOver,
+    /// With exactly-once into a database that keeps tokens.
+    claims: Option<Claims>,
+    /// Why nothing works any more.
+    failed: Option<Problem>,
     /// Whether the run ends: nothing is read any more.
     finishing: bool,
     committed_at: Instant,
@@ -144,7 +152,7 @@ impl Coordinator {
         reports: Receiver<Report>,
         supply: Supply,
         lookout: Lookout,
-        start_from: StartFrom,
+        claims: Option<Claims>,
         options: RunOptions,
     ) -> Self {
         Self {
@@ -153,7 +161,6 @@ impl Coordinator {
             reports,
             supply,
             lookout: Some(lookout),
-            start_from,
             options,
             topics: BTreeMap::new(),
             arriving: Vec::new(),
@@ -166,6 +173,8 @@ impl Coordinator {
             stopped: BTreeMap::new(),
             lost: Vec::new(),
             taking: TakeOver::default(),
+            claims,
+            failed: None,
             finishing: false,
             committed_at: Instant::now(),
             committing: None,
@@ -211,9 +220,15 @@ impl Coordinator {
                 result => result?,
             }
             self.heed_lookout()?;
-            if self.committed_at.elapsed() >= COMMIT_EVERY {
-                self.committed_at = Instant::now();
+            let is_due = self.committed_at.elapsed() >= COMMIT_EVERY;
+            if is_due || self.claims.as_ref().is_some_and(Claims::is_wanted) {
                 self.commit();
+            }
+            if let Some(problem) = self.failed.take() {
+                return Err(problem);
+            }
+            if is_due {
+                self.committed_at = Instant::now();
                 self.measure();
                 if self.workers.iter().any(|w| w.thread.as_ref().is_some_and(JoinHandle::is_finished)) {
                     return Err(Problem::new("a worker has ended", "this is a bug of rowfall's: please report it"));
@@ -261,7 +276,12 @@ impl Coordinator {
 
     fn heed(&mut self, report: Report) {
         match report {
-            Report::Closed(spans) => self.watermarks.closed(&spans),
+            Report::Closed(spans, claim) => {
+                self.watermarks.closed(&spans);
+                if let (Some(claims), Some(claim)) = (&mut self.claims, claim) {
+                    claims.wait(spans, claim);
+                }
+            }
             Report::Passed(span) => {
                 let spans = [span];
                 self.watermarks.closed(&spans);
@@ -270,9 +290,7 @@ impl Coordinator {
             Report::Outcome(Outcome::Written { spans, rows, bytes }) => {
                 self.watermarks.written(&spans);
                 self.keeps_its_own(&spans);
-                let progress = &self.options.progress;
-                progress.rows.fetch_add(rows as u64, Ordering::Relaxed);
-                progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.options.progress.count(Receipt { rows, bytes });
             }
             Report::Outcome(Outcome::Refused { spans, why }) => {
                 self.watermarks.refused(&spans);
@@ -281,8 +299,10 @@ impl Coordinator {
                     self.stop(&span.owned, span.start, why.clone().within(&place));
                 }
             }
+            Report::Outcome(Outcome::Fenced { spans, why }) if self.claims.is_some() => self.read_again(&spans, &why),
             Report::Outcome(Outcome::Fenced { spans, why }) => self.take_over_again(&spans, &why),
             Report::Resumed(partitions, answer) => self.hear_of(partitions, answer),
+            Report::Rebuilt(claim, result) => self.hear_of_claim(claim, result),
             Report::Stopped(owned, offset, why) => {
                 let place = format!("{} offset {offset}", owned.partition);
                 self.stop(&owned, offset, why.within(&place));

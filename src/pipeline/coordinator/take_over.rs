@@ -51,6 +51,20 @@ impl TakeOver {
         self.waiting.push((owned, Instant::now() + pause));
     }
 
+    /// A partition is read from there as soon as it can be.
+    pub(super) fn place(&mut self, owned: Arc<Owned>, from: Option<Offset>) {
+        self.placed.push((owned, from));
+    }
+
+    /// Those whose time to be asked for has come.
+    pub(super) fn take_due(&mut self) -> Vec<Arc<Owned>> {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, at)| *at <= now);
+        self.waiting = later;
+        due.into_iter().map(|(owned, _)| owned).collect()
+    }
+
     /// These are not ours any more.
     pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
         let others = |owned: &Owned| !partitions.contains(&owned.partition);
@@ -70,7 +84,7 @@ impl Holding {
             partitions.is_some() && epoch.is_none() && *topic == self.note.topic && committed.offset.0 > next
         };
         let beyond = self.committed.as_ref().filter(by_group_alone).cloned();
-        Some(beyond.unwrap_or_else(|| Committed { offset: Offset(next), note: self.note.clone() }))
+        Some(beyond.unwrap_or_else(|| Committed::at(Offset(next), self.note.clone())))
     }
 }
 
@@ -88,7 +102,12 @@ fn known_as(partition: &TopicPartition, note: &CommitNote) -> Partition {
 impl Coordinator {
     /// Goes on with whatever is being taken over.
     pub(super) fn take_over(&mut self) -> Result<(), Problem> {
-        self.ask();
+        if self.claims.is_some() {
+            self.ask_group()?;
+            self.rebuild_next();
+        } else {
+            self.ask();
+        }
         for (owned, resumed) in std::mem::take(&mut self.taking.answered) {
             self.begin_at(&owned, resumed)?;
         }
@@ -96,21 +115,17 @@ impl Coordinator {
     }
 
     /// The holding of a partition that is being taken over in this period.
-    fn taken(&self, owned: &Arc<Owned>) -> Option<&Holding> {
+    pub(super) fn taken(&self, owned: &Arc<Owned>) -> Option<&Holding> {
         let holding = self.holdings.get(&owned.partition);
         holding.filter(|h| h.owned == *owned && h.state == State::TakenOver)
     }
 
     /// Asks the database for the partitions whose time has come.
     fn ask(&mut self) {
-        if self.taking.asked || self.taking.waiting.is_empty() {
+        if self.taking.asked {
             return;
         }
-        let now = Instant::now();
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.taking.waiting).into_iter().partition(|(_, at)| *at <= now);
-        self.taking.waiting = later;
-        let due = due.into_iter().filter_map(|(owned, _)| {
+        let due = self.taking.take_due().into_iter().filter_map(|owned| {
             let known_as = known_as(&owned.partition, &self.taken(&owned)?.note);
             Some((known_as, owned))
         });
@@ -187,7 +202,7 @@ impl Coordinator {
         holding.owned = Arc::clone(&owned);
         holding.note.epoch = Some(resumed.epoch);
         match place {
-            Place::Read(from) => self.taking.placed.push((owned, from)),
+            Place::Read(from) => self.taking.place(owned, from),
             Place::Leave(state) => holding.state = state,
             Place::Stop(at, why) => self.stop(&owned, at, why.within(&format!("{partition} offset {at}"))),
         }
@@ -217,7 +232,7 @@ impl Coordinator {
             (holding.state, holding.assigned_at) = (State::Reading, None);
             let (worker, note) = (holding.worker, holding.note.clone());
             // Should the database know no place when it is taken over again, it begins here again.
-            let begins = from.map(|offset| Committed { offset, note: note.clone() });
+            let begins = from.map(|offset| Committed::at(offset, note.clone()));
             let committed = std::mem::replace(&mut holding.committed, begins);
             self.read(&owned, worker, from, committed.as_ref(), &note)?;
             ready.push((owned.partition.clone(), from));
@@ -243,6 +258,23 @@ impl Coordinator {
             names(&partitions),
             why.what
         );
+        for again in self.drop_what_is_read(fenced) {
+            let holding = self.holdings.get_mut(&again.partition).expect("it is ours");
+            let pause = TAKE_BACK.saturating_mul(1 << holding.fenced.min(8)).min(LONGEST_TAKE_BACK);
+            holding.fenced += 1;
+            // Nobody comes back to it in this run, which was to read it to its end.
+            if self.finishing && self.options.until_end && !self.options.stop.load(Ordering::Relaxed) {
+                let what = format!("{}: another process has taken it over", again.partition);
+                let problem = Problem::new(what, "see that it is read to its end there, or start again");
+                self.stopped.insert(again.partition.clone(), Stop { at: NOWHERE, topic: None, problem });
+            }
+            self.taking.wait(again, pause);
+        }
+    }
+
+    /// Begins new periods of owning these partitions, of which nothing is read until it is known where they begin.
+    pub(super) fn drop_what_is_read(&mut self, before: Vec<Arc<Owned>>) -> Vec<Arc<Owned>> {
+        let partitions: Vec<_> = before.iter().map(|owned| owned.partition.clone()).collect();
         self.consumer().pause(&partitions);
         for (index, worker) in self.workers.iter().enumerate() {
             let theirs = partitions.iter().filter(|p| self.holdings[p].worker == index);
@@ -252,23 +284,16 @@ impl Coordinator {
                 worker.tell(Command::Release(theirs, channel().0));
             }
         }
-        for owned in fenced {
+        let again = before.into_iter().map(|owned| {
             self.watermarks.release(&owned.partition);
             self.lost.retain(|lost| lost.owned != owned);
-            // A new period: whatever is still told of the one before is thrown away.
+            // Whatever is still told of the period before is thrown away.
             let again = self.own(&owned.partition, None);
             let holding = self.holdings.get_mut(&owned.partition).expect("it is ours");
             (holding.owned, holding.state) = (Arc::clone(&again), State::TakenOver);
-            let pause = TAKE_BACK.saturating_mul(1 << holding.fenced.min(8)).min(LONGEST_TAKE_BACK);
-            holding.fenced += 1;
-            // Nobody comes back to it in this run, which was to read it to its end.
-            if self.finishing && self.options.until_end && !self.options.stop.load(Ordering::Relaxed) {
-                let what = format!("{}: another process has taken it over", owned.partition);
-                let problem = Problem::new(what, "see that it is read to its end there, or start again");
-                self.stopped.insert(owned.partition.clone(), Stop { at: NOWHERE, topic: None, problem });
-            }
-            self.taking.wait(again, pause);
-        }
+            again
+        });
+        again.collect()
     }
 
     /// Where the database decides where a partition goes on, that is where an operator has to say it.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::assign::beyond_the_end;
 use super::{Coordinator, Lost, State, Topic};
 use crate::pipeline::lookout::{Sight, Why, say_empty};
-use crate::pipeline::{Preparation, Prepared, Unready};
+use crate::pipeline::{Preparation, Prepared, Report, Unready};
 use crate::problem::Problem;
 use crate::source::start::CommitNote;
 
@@ -136,10 +136,11 @@ impl Coordinator {
         }
         for worker in &self.workers {
             // Before any command that says that the worker has a partition of it.
-            let _ = worker.topics.send(self.supply.intake(prepared));
+            let _ = worker.topics.send(self.supply.intake(&topic.name, destination, Report::Outcome));
         }
         let note = CommitNote { topic: topic.id.clone(), partitions: Some(partitions), ..CommitNote::default() };
-        self.topics.insert(topic.name.as_str().into(), Topic { note, paused: *paused });
+        self.topics
+            .insert(topic.name.as_str().into(), Topic { note, paused: *paused, destination: destination.clone() });
         self.unready.remove(&topic.name);
     }
 

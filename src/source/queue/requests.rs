@@ -1,5 +1,6 @@
 //! Requests that `rdkafka` does not offer, or whose answers it drops.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
@@ -155,12 +156,12 @@ impl Commit {
     }
 }
 
-/// The metadata of a committed offset, where it is text: other programs may have committed anything.
+/// The metadata of a committed offset, as text: other programs may have committed anything.
 pub(in crate::source) fn committed_metadata<'l>(
     list: &'l TopicPartitionList,
     topic: &str,
     partition: i32,
-) -> Option<&'l str> {
+) -> Option<Cow<'l, str>> {
     let topic = CString::new(topic).expect("topic names hold no NUL");
     // SAFETY: the list is valid; the element and its metadata live as long as it does, and nobody writes them meanwhile.
     let bytes = unsafe {
@@ -170,7 +171,7 @@ pub(in crate::source) fn committed_metadata<'l>(
         }
         std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size)
     };
-    std::str::from_utf8(bytes).ok()
+    Some(String::from_utf8_lossy(bytes))
 }
 
 /// A queue of one's own for answers.
