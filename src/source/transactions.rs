@@ -127,10 +127,12 @@ impl Committer {
 
     fn commit(&mut self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Answer {
         let Some(producer) = &self.producer else { return self.start_anew("no producer") };
+        let began = Instant::now();
         let sent = producer.begin_transaction().and_then(|()| {
             persistently(|| producer.send_offsets_to_transaction(offsets, group, REQUEST))?;
             persistently(|| producer.commit_transaction(REQUEST))
         });
+        tracing::debug!("a transaction of {} partitions took {:?}", offsets.count(), began.elapsed());
         let Err(error) = sent else { return Answer::Taken(Vec::new()) };
         tracing::debug!("a transaction of {}: {error}", self.id);
         if transaction_error(&error).is_some_and(|error| error.txn_requires_abort())

@@ -32,6 +32,8 @@ use take_over::TakeOver;
 
 /// How long the group is served before reports are looked at.
 const POLL: Duration = Duration::from_millis(20);
+/// The same where units wait for their claims.
+const CLAIM_POLL: Duration = Duration::from_millis(5);
 /// At least this long between two asynchronous commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How often a process without partitions asks how far the group is.
@@ -200,8 +202,9 @@ impl Coordinator {
 
     /// Until there is nothing left to do.
     fn serve(&mut self) -> Result<(), Problem> {
+        let poll = if self.claims.is_some() { CLAIM_POLL } else { POLL };
         while !self.options.stop.load(Ordering::Relaxed) && !self.is_done() {
-            match self.consumer().poll(POLL) {
+            match self.consumer().poll(poll) {
                 Some(Event::Assigned(partitions)) => match self.assign(&partitions) {
                     // Brokers that are away at a stop are no failure of it.
                     Err(_) if self.options.stop.load(Ordering::Relaxed) => break,
