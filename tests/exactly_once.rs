@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::config::ClientConfig;
-use rdkafka::producer::Producer;
 use rowfall_services::{Kafka, MySql, Product};
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, IntoArguments, Row, SqlSafeStr, Type};
 
@@ -92,11 +91,6 @@ impl<'p> Course<'p> {
         let services = support::services();
         let name = support::unique(name);
         support::create_topic(&services.kafka, &name, i32::try_from(PARTITIONS).expect("small"), &[]);
-        let producer = workload::producer(&services.kafka.brokers);
-        eventually("the broker knows the topic", PATIENCE, || {
-            let metadata = producer.client().fetch_metadata(Some(&name), SECOND);
-            metadata.is_ok_and(|m| m.topics().iter().all(|topic| topic.error().is_none()))
-        });
         let config = |kafka: &&str| {
             support::config_file(&format!(
                 "name: {name}\nkafka: {{ brokers: '{}', {kafka} }}\ntarget: {{ url: '{}' }}\nbatch: {{ age: 100ms }}\n\

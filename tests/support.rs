@@ -35,10 +35,15 @@ pub(crate) fn topic_and_table(kafka: &Kafka, clickhouse: &ClickHouse, name: &str
     query(clickhouse, &format!("CREATE TABLE {name} ({}) ENGINE = MergeTree ORDER BY id", workload::COLUMNS));
 }
 
-/// A topic.
+/// A topic, which the broker knows from now on: under load that takes a moment longer than its answer.
 pub(crate) fn create_topic(kafka: &Kafka, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(workload::create_topic(&kafka.brokers, name, partitions, settings));
+    let producer = workload::producer(&kafka.brokers);
+    eventually("the broker knows the topic", Duration::from_secs(60), || {
+        let metadata = producer.client().fetch_metadata(Some(name), Duration::from_secs(1));
+        metadata.is_ok_and(|m| m.topics().iter().all(|topic| topic.error().is_none()))
+    });
 }
 
 /// Topics of one partition, all at once: one by one many take a minute.

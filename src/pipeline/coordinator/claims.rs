@@ -104,6 +104,11 @@ impl Claims {
         self.ledger.has_waiting() && Instant::now() >= self.not_before
     }
 
+    /// Whether something was found that is not known to be written yet.
+    pub(super) fn has_found(&self) -> bool {
+        !self.found.is_empty()
+    }
+
     /// What the next transaction commits.
     pub(super) fn next(
         &mut self,

@@ -290,6 +290,8 @@ impl Coordinator {
                 Ok(()) => {}
             }
         }
+        // What an earlier process had begun waits for the next one, too.
+        let is_left = self.claims.as_ref().is_some_and(Claims::has_found);
         self.measure();
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take() {
@@ -306,7 +308,7 @@ impl Coordinator {
             });
             let _ = left.recv_timeout(Duration::from_secs(1));
         }
-        !settled
+        !settled || is_left
     }
 
     fn serve_while_finishing(&mut self, wait: Duration, deadline: Option<Instant>) {
