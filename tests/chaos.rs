@@ -242,15 +242,10 @@ fn wait_for_end(process: &mut Process, at_most: Duration) {
     }
 }
 
-/// A number from the environment, which `./x chaos` sets.
-fn given(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
-
 /// So many faults by that seed, or as many as CI has time for.
 fn faults(usual: usize, seed: u64) -> (usize, u64) {
-    let faults = given("ROWFALL_FAULTS").map_or(usual, |faults| usize::try_from(faults).expect("not so many"));
-    (faults, given("ROWFALL_SEED").unwrap_or(seed))
+    let faults = support::given("ROWFALL_FAULTS").map_or(usual, |faults| usize::try_from(faults).expect("not so many"));
+    (faults, support::given("ROWFALL_SEED").unwrap_or(seed))
 }
 
 fn exactly_once(group: &'static str, seed: u64) {

@@ -36,9 +36,8 @@ impl Faults {
 
     /// One test's; `usual` where nobody says how many.
     fn new(usual: u64) -> Self {
-        let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-        let seed = number("ROWFALL_SEED").unwrap_or(20_261_125);
-        let count = number("ROWFALL_FAULTS").map_or(usual, |all| all.div_ceil(Self::TESTS));
+        let seed = support::given("ROWFALL_SEED").unwrap_or(20_261_125);
+        let count = support::given("ROWFALL_FAULTS").map_or(usual, |all| all.div_ceil(Self::TESTS));
         Self { seed, count, random: StdRng::seed_from_u64(seed) }
     }
 

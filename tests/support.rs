@@ -17,6 +17,11 @@ use rowfall_services::{ClickHouse, Kafka, Services};
 
 use crate::workload;
 
+/// A number that whoever runs the tests gives: how many, or which seed.
+pub(crate) fn given(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
 /// The shared servers. A test that needs them fails when they are not there.
 pub(crate) fn services() -> Services {
     rowfall_services::running().unwrap_or_else(|error| panic!("{error}"))

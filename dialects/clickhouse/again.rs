@@ -44,24 +44,22 @@ pub(super) async fn still_known(server: &ClickHouse, table: &TableName, block: &
     // What entered since is no more than the numbers of blocks that were given since: of parts that are as old as the
     // block the highest, and of all. Merges make the first too low, never too high. A replicated table numbers the blocks
     // of each partition by themselves.
-    let per_part =
-        "max(max_block_number) - maxIf(max_block_number, modification_time < fromUnixTimestamp(SECONDS)) AS entered";
-    let per_part = per_part
-        .replace("SECONDS", &since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |s| s.as_secs()).to_string());
-    let by = if is_plain { "table" } else { "partition_id" };
+    let made = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (by, setting) = if is_plain { ("table", PLAIN) } else { ("partition_id", REPLICATED) };
     let sql = format!(
-        "SELECT toUInt64(sum(entered)) FROM (SELECT {per_part} FROM system.parts \
+        "SELECT toUInt64(sum(entered)) FROM (SELECT max(max_block_number) - \
+         maxIf(max_block_number, modification_time < fromUnixTimestamp({made})) AS entered FROM system.parts \
          WHERE database = {} AND table = {} GROUP BY {by})",
         literal(table.schema.as_deref().unwrap_or_default()),
         literal(&table.name)
     );
     let entered = server.answer(&doing, server.question(&sql).fetch_one::<u64>()).await?;
-    let window = setting_of(server, &doing, &facts, if is_plain { PLAIN } else { REPLICATED }, is_plain).await?;
+    let window = setting_of(server, &doing, &facts, setting).await?;
     // Half of it: others write meanwhile, and a replica may not have all parts yet.
     let mut why =
         (entered > window / 2).then(|| format!("up to {entered} parts came since, and it remembers {window}"));
     if !is_plain {
-        let seconds = setting_of(server, &doing, &facts, SECONDS, is_plain).await?;
+        let seconds = setting_of(server, &doing, &facts, SECONDS).await?;
         if age.as_secs() > seconds / 2 {
             why = Some(format!("it remembers parts for {seconds} s"));
         }
@@ -142,7 +140,6 @@ async fn windows(
     within: Duration,
 ) -> Result<Vec<Error>, Error> {
     let is_plain = engines::is_plain_merge_tree(&facts.engine.name);
-    // Twice: whoever looks at the window looks at a server that goes on.
     let wanted = if is_plain {
         vec![(PLAIN, blocks, WINDOW)]
     } else {
@@ -150,7 +147,7 @@ async fn windows(
     };
     let mut problems = Vec::new();
     for (setting, least, usual) in wanted {
-        let value = setting_of(server, doing, facts, setting, is_plain).await?;
+        let value = setting_of(server, doing, facts, setting).await?;
         if value >= least {
             continue;
         }
@@ -169,19 +166,17 @@ async fn windows(
 }
 
 /// A setting of the table, or else the server's for such tables.
-async fn setting_of(
-    server: &ClickHouse,
-    doing: &str,
-    facts: &Facts,
-    setting: &str,
-    is_plain: bool,
-) -> Result<u64, Error> {
+async fn setting_of(server: &ClickHouse, doing: &str, facts: &Facts, setting: &str) -> Result<u64, Error> {
     let settings = expressions(facts.engine.clause("SETTINGS"));
     let own = settings.iter().filter_map(|text| text.split_once('=')).find(|(name, _)| name.trim() == setting);
     if let Some((_, value)) = own {
         return Ok(value.trim().trim_matches('\'').parse().unwrap_or(0));
     }
-    let system = if is_plain { "merge_tree_settings" } else { "replicated_merge_tree_settings" };
+    let system = if engines::is_plain_merge_tree(&facts.engine.name) {
+        "merge_tree_settings"
+    } else {
+        "replicated_merge_tree_settings"
+    };
     let sql = format!("SELECT toUInt64OrZero(value) FROM system.{system} WHERE name = {}", literal(setting));
     match server.answer(doing, server.question(&sql).fetch_optional::<u64>()).await {
         Ok(value) => Ok(value.unwrap_or(0)),
@@ -305,7 +300,7 @@ async fn views(server: &ClickHouse, doing: &str, table: &TableName, blocks: u64)
                         .with_hint(format!("have it write to a table of the MergeTree family, {OTHERWISE}")),
                 );
             }
-        } else if setting_of(server, doing, &facts, setting, is_plain).await? < blocks {
+        } else if setting_of(server, doing, &facts, setting).await? < blocks {
             problems.push(Error::pause(format!("{what} does not drop blocks that come again")).with_hint(format!(
                 "ALTER TABLE {} MODIFY SETTING {setting} = {}; {OTHERWISE}",
                 quote_table(&filled),

@@ -93,7 +93,7 @@ impl TopicIntake {
     /// Takes a record into its table's rows.
     #[inline]
     fn take(&mut self, owned: &Arc<Owned>, record: &Record<'_>, reports: &Sender<Report>) -> Result<(), Problem> {
-        if self.open.as_ref().is_some_and(|open| !open.has_room_for(owned)) {
+        if self.claims && self.open.as_ref().is_some_and(|open| !open.has_room_for(owned)) {
             self.close(reports, false);
         }
         while let Err((table, program)) = self.push(owned, record)? {

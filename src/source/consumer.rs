@@ -383,8 +383,9 @@ impl Consumer {
         }
     }
 
-    /// Commits to the group, in a transaction where there are such. Not librdkafka's blocking commit: the group has to be served meanwhile, or it may not
-    /// answer. Not its asynchronous one: with `rdkafka` nobody is told what became of that, nor which partition it was.
+    /// Commits to the group, in a transaction where there are such. Not librdkafka's blocking commit: the group has to be
+    /// served meanwhile, or it may not answer. Not its asynchronous one: with `rdkafka` nobody is told what became of that,
+    /// nor which partition it was.
     #[must_use]
     pub fn commit(&self, offsets: &[Due], transactions: Option<&Transactions>) -> Commit {
         let mut list = TopicPartitionList::new();

@@ -3,7 +3,7 @@
 //!
 //! Kafka's offsets and these claims stand together: the offset of a partition is where its first claim begins that is
 //! not known to be written, and its metadata hold every claim from there on. Both are committed in one transaction for
-//! all partitions. What `EXACTLY_ONCE` asks of it:
+//! all partitions; `model/` has the whole of it. The rules:
 //!
 //! - a unit goes to the database when the transaction that has its claim is committed, never before
 //! - one transaction at a time; a claim is left out only together with the offset that passes it
@@ -23,7 +23,6 @@ use rowfall_dialects::contract::{Receipt, Token};
 use rowfall_dialects::failpoint;
 use tokio::sync::oneshot;
 
-use super::assign::Place;
 use super::{Coordinator, Holding, State, Topic, TopicPartition};
 use crate::claim::Claim;
 use crate::commit::Watermarks;
@@ -304,11 +303,8 @@ impl Coordinator {
         let end = ends.map(|range| range.end).max();
         let note = holding.note.clone();
         let known = end.map_or_else(|| holding.committed.clone(), |end| Some(Committed::at(end, note.clone())));
-        match self.place(partition, known.as_ref(), &note)? {
-            Place::Read(from) => self.taking.place(Arc::clone(owned), from),
-            Place::Leave(state) => self.holdings.get_mut(partition).expect("just seen").state = state,
-            Place::Stop(at, why) => self.stop(owned, at, why.within(&format!("{partition} offset {at}"))),
-        }
+        let place = self.place(partition, known.as_ref(), &note)?;
+        self.go_to(owned, place);
         Ok(())
     }
 

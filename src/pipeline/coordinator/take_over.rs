@@ -51,11 +51,6 @@ impl TakeOver {
         self.waiting.push((owned, Instant::now() + pause));
     }
 
-    /// A partition is read from there as soon as it can be.
-    pub(super) fn place(&mut self, owned: Arc<Owned>, from: Option<Offset>) {
-        self.placed.push((owned, from));
-    }
-
     /// Those whose time to be asked for has come.
     pub(super) fn take_due(&mut self) -> Vec<Arc<Owned>> {
         let now = Instant::now();
@@ -201,12 +196,18 @@ impl Coordinator {
         let holding = self.holdings.get_mut(partition).expect("just seen");
         holding.owned = Arc::clone(&owned);
         holding.note.epoch = Some(resumed.epoch);
-        match place {
-            Place::Read(from) => self.taking.place(owned, from),
-            Place::Leave(state) => holding.state = state,
-            Place::Stop(at, why) => self.stop(&owned, at, why.within(&format!("{partition} offset {at}"))),
-        }
+        self.go_to(&owned, place);
         Ok(())
+    }
+
+    /// Does with a partition that is being taken over what was decided.
+    pub(super) fn go_to(&mut self, owned: &Arc<Owned>, place: Place) {
+        let partition = &owned.partition;
+        match place {
+            Place::Read(from) => self.taking.placed.push((Arc::clone(owned), from)),
+            Place::Leave(state) => self.holdings.get_mut(partition).expect("it is ours").state = state,
+            Place::Stop(at, why) => self.stop(owned, at, why.within(&format!("{partition} offset {at}"))),
+        }
     }
 
     /// Has partitions read from where they begin.
