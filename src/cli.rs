@@ -124,7 +124,8 @@ pub fn main() -> ExitCode {
     let line = StatusLine::default();
     // The demo tells its story on stdout; log lines would stand in between.
     let quiet = matches!(arguments.command, Command::Demo { .. });
-    log_to_stderr(arguments.log, if quiet { "warn" } else { "warn,rowfall=info" }, &line);
+    // What Kafka's client has to say comes by its callbacks.
+    log_to_stderr(arguments.log, if quiet { "warn,rdkafka=off" } else { "warn,rowfall=info,rdkafka=off" }, &line);
     let result = match arguments.command {
         Command::Run { config, until_end, output } => with_settings(&config, |s| run(s, until_end, output, &line)),
         Command::Check { config } => with_settings(&config, check),

@@ -567,7 +567,7 @@ fn comes_back_as_itself(property: &str) {
     assert_eq!(
         why.trim(),
         format!(
-            "another process is in the group {name} under the same `kafka.instance`\n  → give each process a `kafka.instance` of its own, or stop the other one"
+            "another process is in the group {name} under the same `kafka.instance`\n  → give each process a `kafka.instance` of its own, or stop the other one; one that was killed is in the group until its session is over"
         )
     );
     workload::produce(&kafka.brokers, &name, 4, 2_000..3_000);

@@ -409,7 +409,7 @@ impl Consumer {
         Some(match code {
             RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => Problem::new(
                 format!("another process is in the group {} under the same `kafka.instance`", self.group),
-                "give each process a `kafka.instance` of its own, or stop the other one",
+                "give each process a `kafka.instance` of its own, or stop the other one; one that was killed is in the group until its session is over",
             ),
             _ => Problem::new(text, ""),
         })
@@ -421,13 +421,18 @@ impl Consumer {
         super::queue::high_watermark(&self.client, partition)
     }
 
-    /// Leaves the group. Rebalances that come on the way are answered at once.
-    pub fn leave(self) {
+    /// Leaves the group, and waits at most this long until the group knows. Rebalances that come on the way are answered at
+    /// once.
+    pub fn leave(&self, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
         self.client.context().leaving.store(true, Ordering::Release);
-        // Dropping the last reference closes the consumer: that of a request about topics goes when it is answered.
-        let deadline = Instant::now() + Duration::from_millis(500);
-        while Arc::strong_count(&self.client) > 1 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
+        // Not by dropping the client: a request about topics may hold it for some time yet.
+        if let Err(error) = self.client.close_queue() {
+            tracing::debug!("the group is not left: {error}");
+            return;
+        }
+        while !self.client.closed() && Instant::now() < deadline {
+            _ = self.client.poll(Duration::from_millis(10));
         }
     }
 }

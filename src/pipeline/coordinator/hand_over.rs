@@ -24,6 +24,8 @@ const COMMIT_WAIT: Duration = Duration::from_secs(10);
 const HAND_OVER_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait before a commit that was refused is sent again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
+/// How long the group may take to hear that this process is gone.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// When a revoke that comes now is answered at the latest.
 pub(super) fn deadline() -> Instant {
@@ -300,13 +302,9 @@ impl Coordinator {
         }
         self.workers.clear();
         if let Some(consumer) = self.consumer.take() {
-            // Leaving waits for the coordinator's answer, which may not come: not longer than this.
-            let (done, left) = channel();
-            std::thread::spawn(move || {
-                consumer.leave();
-                let _ = done.send(());
-            });
-            let _ = left.recv_timeout(Duration::from_secs(1));
+            consumer.leave(LEAVE);
+            // librdkafka tidies up in its own time.
+            std::thread::spawn(move || drop(consumer));
         }
         !settled || is_left
     }
