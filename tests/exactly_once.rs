@@ -67,12 +67,24 @@ where
     for<'r> i64: Decode<'r, C::Database> + Type<C::Database>,
     usize: ColumnIndex<<C::Database as Database>::Row>,
 {
+    Ok(ask_for_all::<C>(url, sql)?.into_iter().next().unwrap_or_default())
+}
+
+/// The same; all of its rows.
+pub(crate) fn ask_for_all<C>(url: &str, sql: &str) -> Result<Vec<Vec<Option<i64>>>, sqlx::Error>
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    <C::Database as Database>::Arguments: IntoArguments<C::Database>,
+    for<'r> i64: Decode<'r, C::Database> + Type<C::Database>,
+    usize: ColumnIndex<<C::Database as Database>::Row>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut connection = C::connect(url).await?;
-        let row = (&mut connection).fetch_optional(sqlx::query(AssertSqlSafe(sql).into_sql_str())).await?;
+        let rows = (&mut connection).fetch_all(sqlx::query(AssertSqlSafe(sql).into_sql_str())).await?;
         connection.close().await?;
-        row.map_or_else(|| Ok(Vec::new()), |row| (0..row.len()).map(|column| row.try_get(column)).collect())
+        rows.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
     })
 }
 

@@ -1,5 +1,5 @@
-//! A front before an HTTP server, as a proxy or a cloud service puts one there: it counts what passes, and can answer in
-//! the server's place.
+//! A front before a server, as a proxy or a cloud service puts one there: it counts what passes, can answer HTTP in the
+//! server's place, and can treat connections as bad networks do.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -21,6 +21,12 @@ struct Shared {
     ended: AtomicBool,
     sent: AtomicU64,
     refused: AtomicU64,
+    /// Both sides of each connection there was since they were cut last.
+    connections: Mutex<Vec<[TcpStream; 2]>>,
+    /// Connections before this one are open, and nothing comes through.
+    mute_before: AtomicU64,
+    made: AtomicU64,
+    is_slow: AtomicBool,
 }
 
 impl Front {
@@ -50,6 +56,23 @@ impl Front {
     /// Passes new connections on from now on.
     pub(crate) fn pass(&self) {
         *self.shared.answer.lock().expect("no panic while held") = None;
+    }
+
+    /// Closes all connections, whatever is on its way in them.
+    pub(crate) fn cut(&self) {
+        for side in self.shared.connections.lock().expect("no panic while held").drain(..).flatten() {
+            let _ = side.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// From now on nothing comes through the connections that there are; neither side is told. New ones are as ever.
+    pub(crate) fn mute(&self) {
+        self.shared.mute_before.store(self.shared.made.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether what passes takes its time.
+    pub(crate) fn slow(&self, is_slow: bool) {
+        self.shared.is_slow.store(is_slow, Ordering::Relaxed);
     }
 
     /// Bytes that clients have sent to the server.
@@ -86,20 +109,34 @@ impl Shared {
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { return };
         let (Ok(to_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { return };
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        if let (Ok(one), Ok(other)) = (client.try_clone(), server.try_clone()) {
+            self.connections.lock().expect("no panic while held").push([one, other]);
+        }
         std::thread::scope(|scope| {
-            scope.spawn(|| copy(&from_server, &to_client, &AtomicU64::new(0)));
-            copy(&client, &server, &self.sent);
+            scope.spawn(|| self.copy(number, &from_server, &to_client, &AtomicU64::new(0)));
+            self.copy(number, &client, &server, &self.sent);
         });
     }
-}
 
-fn copy(mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64) {
-    let mut bytes = [0; 65_536];
-    while let Ok(length @ 1..) = from.read(&mut bytes) {
-        if to.write_all(&bytes[..length]).is_err() {
-            break;
+    /// What connection `number` says in one direction.
+    fn copy(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64) {
+        let mut bytes = [0; 65_536];
+        while let Ok(length @ 1..) = from.read(&mut bytes) {
+            while number < self.mute_before.load(Ordering::Relaxed) {
+                if self.ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            if self.is_slow.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if to.write_all(&bytes[..length]).is_err() {
+                break;
+            }
+            count.fetch_add(length as u64, Ordering::Relaxed);
         }
-        count.fetch_add(length as u64, Ordering::Relaxed);
+        let _ = to.shutdown(Shutdown::Write);
     }
-    let _ = to.shutdown(Shutdown::Write);
 }

@@ -3,6 +3,7 @@ use async_trait::async_trait;
 use crate::contract::{
     Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
+use crate::failpoint;
 use crate::generic::Statement;
 use crate::mysql::pool::{Live, Pool, answered};
 use crate::mysql::values::Source;
@@ -100,6 +101,7 @@ async fn transaction(live: &mut Live, blocks: &[&Block], progress: Option<&Progr
     for source in &sources {
         receipt += write::write(live, source).await?;
     }
+    failpoint::at("sent");
     answered(sqlx::raw_sql("COMMIT").execute(&mut live.connection)).await.map_err(statement)?;
     Ok(receipt)
 }

@@ -8,6 +8,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use crate::contract::{
     Block, Ddl, Error, Intent, Layout, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
+use crate::failpoint;
 use crate::generic::Statement;
 use crate::postgres::copy::Source;
 use crate::postgres::{check, codes, describe, offsets, write};
@@ -85,6 +86,7 @@ impl PostgresSession {
             write::begin(connection, tables, doing).await?;
             let done = work(connection).await?;
             if done.is_some() {
+                failpoint::at("sent");
                 let committed = sqlx::raw_sql("COMMIT").execute(connection).await;
                 committed.map_err(|error| codes::error(doing, error))?;
             }

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use crate::contract::{
     Advice, Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
+use crate::failpoint;
 use crate::generic::Statement;
 use crate::sqlite::values::Source;
 use crate::sqlite::{codes, describe, offsets, write};
@@ -87,6 +88,7 @@ impl SqliteSession {
             begun.map_err(|error| self.error("writing", error))?;
             let done = work(&mut connection).await?;
             if done.is_some() {
+                failpoint::at("sent");
                 let committed = sqlx::raw_sql("COMMIT").execute(&mut connection).await;
                 committed.map_err(|error| self.error("writing", error))?;
             }

@@ -1,6 +1,7 @@
 //! The project's command set, the same for people and for CI: `./x demo`, `./x test`, `./x lint`, `./x services up`.
 
 mod cargo;
+mod chaos;
 mod docs;
 mod fuzz;
 
@@ -11,6 +12,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use cargo::cargo;
+use chaos::Chaos;
 
 #[derive(Parser)]
 #[command(name = "./x", bin_name = "./x", about = "Builds, tests and measures rowfall")]
@@ -41,17 +43,7 @@ enum Command {
         args: Vec<String>,
     },
     /// Break everything, as a seed picks: processes, brokers and servers are killed, frozen, moved and altered under load
-    Chaos {
-        /// How many faults for each test
-        #[arg(long, default_value_t = 100)]
-        faults: usize,
-        /// Which faults; the same ones for the same number
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Break promises instead, one after the other, and see that it is noticed
-        #[arg(long)]
-        mutants: bool,
-    },
+    Chaos(Chaos),
     /// Fuzz for a while: all targets, or one
     Fuzz(Fuzzed),
     /// Write the generated pages and the API's documentation
@@ -151,16 +143,9 @@ fn run(command: Command) -> Result<()> {
             rowfall_services::ensure(rowfall_services::BUILD)?;
             cargo(["bench", "--quiet", "--bench", "soak", "--"], &args)
         }
-        Command::Chaos { faults, seed, mutants } => {
+        Command::Chaos(chaos) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
-            let given = if mutants {
-                Vec::new()
-            } else {
-                vec![("ROWFALL_FAULTS", faults.to_string()), ("ROWFALL_SEED", seed.to_string())]
-            };
-            let which = if mutants { "--ignored" } else { "--nocapture" };
-            let command = ["test", "--test", "real", "--", "chaos::", "--test-threads", "1", "--show-output", which];
-            cargo::cargo_with(&given, command, &[])
+            chaos.run()
         }
         Command::Fuzz(Fuzzed { target, minutes }) => {
             rowfall_services::ensure(rowfall_services::BUILD)?;
