@@ -23,6 +23,11 @@ use source::{Kind, PARTITIONS, Source};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Members are missed after 6 s, which they say themselves, or the broker.
+const SESSION: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 1000";
+const SESSIONS: &str = "group.consumer.min.session.timeout.ms=6000\ngroup.consumer.session.timeout.ms=6000\n\
+                        group.consumer.min.heartbeat.interval.ms=1000\ngroup.consumer.heartbeat.interval.ms=1000\n";
+
 /// Which protocol the group has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
@@ -144,15 +149,17 @@ impl Chaos {
 impl Stage {
     fn new(chaos: Chaos) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let kafka = Kafka::start_private(folder.path().join("kafka")).expect("a broker of its own");
+        let dir = folder.path().join("kafka");
+        std::fs::create_dir(&dir)
+            .and_then(|()| std::fs::write(dir.join("extra.properties"), SESSIONS))
+            .expect("written");
+        let kafka = Kafka::start_private(dir).expect("a broker of its own");
         let place = Place::start(chaos.database);
         let name = support::unique("chaos");
         support::create_topic(&kafka, &name, i32::try_from(PARTITIONS).expect("small"), &[]);
         let group = match chaos.group {
-            Group::Static => "session.timeout.ms: 6000, heartbeat.interval.ms: 1000",
-            Group::Cooperative => {
-                "session.timeout.ms: 6000, heartbeat.interval.ms: 1000, partition.assignment.strategy: cooperative-sticky"
-            }
+            Group::Static => SESSION,
+            Group::Cooperative => &format!("{SESSION}, partition.assignment.strategy: cooperative-sticky"),
             Group::Consumer => "group.protocol: consumer",
         };
         let table = match chaos.kind {
