@@ -143,14 +143,19 @@ impl Coordinator {
 
     /// Commits what is due, without waiting. One commit at a time is under way: of two the older may land last.
     pub(super) fn commit(&mut self) {
-        if let Some(commit) = &self.committing {
-            let Some(answer) = commit.answer(Duration::ZERO) else { return };
-            self.committing = None;
-            if let Err(why) = self.hear(answer) {
-                tracing::debug!("committing again: {why}");
-            }
+        self.hear_of_commit();
+        if self.committing.is_none() {
+            self.send_due();
         }
-        self.send_due();
+    }
+
+    /// Takes the answer to the commit that is under way, if it is there.
+    pub(super) fn hear_of_commit(&mut self) {
+        let Some(answer) = self.committing.as_ref().and_then(|commit| commit.answer(Duration::ZERO)) else { return };
+        self.committing = None;
+        if let Err(why) = self.hear(answer) {
+            tracing::debug!("committing again: {why}");
+        }
     }
 
     /// Commits what is due and waits until the group has taken it. Tries again while there is time: a group that changes

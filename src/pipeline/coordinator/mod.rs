@@ -223,6 +223,8 @@ impl Coordinator {
                 result => result?,
             }
             self.heed_lookout()?;
+            // Units may wait for it.
+            self.hear_of_commit();
             let is_due = self.committed_at.elapsed() >= COMMIT_EVERY;
             if is_due || self.claims.as_ref().is_some_and(Claims::is_wanted) {
                 self.commit();
