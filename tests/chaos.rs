@@ -164,7 +164,9 @@ impl Stage {
         };
         let table = match chaos.kind {
             Kind::Changes => {
-                "mode: upsert, primary_key: 'record-key:k', deletes: true, columns: { id: int64, k: { type: int64, nullable: false } }"
+                // The tables get columns that no record has.
+                "mode: upsert, primary_key: 'record-key:k', deletes: true, absent: default, \
+                 columns: { id: int64, k: { type: int64, nullable: false } }"
             }
             _ if chaos.is_routed => "table: '${topic}_${field:kind}', columns: { id: int64, k: int64, kind: string }",
             _ => "columns: { id: int64, k: int64, kind: string }",
