@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use insta::assert_snapshot;
 use rowfall_dialects::contract::{
-    Advice, Block, Column, Compression, Layout, LogicalType, TableName, TableSchema, Target, Token, Values,
+    Advice, Block, Column, Compression, Error, Layout, Op, Receipt, TableName, TableSchema, Target, Text, Token, Values,
 };
 use rowfall_services::Services;
 
@@ -174,19 +174,45 @@ impl Writer {
         Self { connection, table: Arc::new(table) }
     }
 
-    async fn write(&self, token: &str, age: Duration) -> Result<(), rowfall_dialects::contract::Error> {
+    async fn write(&self, token: &str, age: Duration) -> Result<(), Error> {
         let layout = Arc::new(Layout::new(Arc::clone(&self.table), [0]));
-        let mut column = Column::new(&LogicalType::UInt64);
-        column.values = Values::UInt64(vec![1]);
-        let token = Token { text: token.into(), since: Some(SystemTime::now() - age) };
-        let block = Block { token: Some(token), ..Block::new(layout, vec![column], 1) };
-        self.connection.session.write(&[&block], None).await.map(drop)
+        self.send(&block(layout, vec![Values::UInt64(vec![1])], 1, token, age)).await.map(drop)
+    }
+
+    /// The records of these offsets, the even ones in partition 0.
+    fn coordinates(&self, token: &str, offsets: std::ops::Range<i64>, age: Duration) -> Block {
+        let layout = Layout { key: [0, 1, 2].into(), ..Layout::new(Arc::clone(&self.table), [0, 1, 2, 3]) };
+        let rows = usize::try_from(offsets.end - offsets.start).expect("small");
+        let mut topics = Text::default();
+        (0..rows).for_each(|_| topics.push("it's a topic"));
+        let partitions = offsets.clone().map(|offset| i32::from(offset % 2 == 1)).collect();
+        let values = vec![
+            Values::Text(topics),
+            Values::Int32(partitions),
+            Values::Int64(offsets.collect()),
+            Values::UInt64(vec![7; rows]),
+        ];
+        let ops = vec![Op::Upsert; rows];
+        Block { ops, ..block(Arc::new(layout), values, rows, token, age) }
+    }
+
+    async fn send(&self, block: &Block) -> Result<Receipt, Error> {
+        self.connection.session.write(&[block], None).await
     }
 }
 
+/// A block of a claim that was made so long ago.
+fn block(layout: Arc<Layout>, values: Vec<Values>, rows: usize, token: &str, age: Duration) -> Block {
+    let columns = layout.empty_columns().into_iter().zip(values);
+    let columns = columns.map(|(column, values)| Column { values, ..column }).collect();
+    let token = Token { text: token.into(), since: Some(SystemTime::now() - age) };
+    Block { token: Some(token), ..Block::new(layout, columns, rows) }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
 #[test]
 fn a_block_that_is_too_old_is_not_trusted_to_its_token() {
-    const HOUR: Duration = Duration::from_secs(3_600);
     let services = support::services();
     let name = support::unique("old");
     let settings = "non_replicated_deduplication_window = 20";
@@ -211,4 +237,40 @@ fn a_block_that_is_too_old_is_not_trusted_to_its_token() {
         assert_snapshot!(text, @"default.NAME may have these rows already, from SECONDS s ago, and may not know that any more: up to 14 parts came since, and it remembers 20");
     });
     assert_eq!(query(&services.clickhouse, &format!("SELECT count() FROM {name}")), "12");
+}
+
+#[test]
+fn a_table_that_has_the_records_coordinates_says_what_it_has_of_an_old_block() {
+    let services = support::services();
+    let name = support::unique("coordinates");
+    query(
+        &services.clickhouse,
+        &format!(
+            "CREATE TABLE {name} (_topic String, _partition Int32, _offset Int64, id UInt64) ENGINE = ReplacingMergeTree \
+             ORDER BY (_topic, _partition, _offset) SETTINGS non_replicated_deduplication_window = 20"
+        ),
+    );
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let writer = Writer::to(&services, &name).await;
+        let (there, fresh) = (writer.coordinates("a", 0..50, Duration::ZERO), Duration::ZERO);
+        writer.send(&there).await.expect("written");
+        for number in 0..11 {
+            let other = writer.coordinates(&format!("b{number}"), 1_000 + number..1_001 + number, fresh);
+            writer.send(&other).await.expect("written");
+        }
+        let rows = || query(&services.clickhouse, &format!("SELECT count() FROM {name} FINAL"));
+        assert_eq!(rows(), "61");
+        // The token is forgotten, the rows are there.
+        let receipt = writer.send(&writer.coordinates("a", 0..50, HOUR)).await.expect("it is there");
+        assert_eq!((receipt.rows, receipt.bytes), (50, 0), "nothing was sent");
+        // None of these is.
+        let receipt = writer.send(&writer.coordinates("c", 50..60, HOUR)).await.expect("written now");
+        assert!(receipt.bytes > 0);
+        assert_eq!(rows(), "71");
+        // Some of these are, and nobody knows why.
+        let error = writer.send(&writer.coordinates("d", 55..65, HOUR)).await.expect_err("some are there");
+        assert_eq!(error.advice, Advice::Pause);
+        assert_eq!(rows(), "71");
+    });
 }

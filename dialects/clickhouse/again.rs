@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use super::coordinates::{self, Has};
 use super::engine_text::{calls, expressions, uses};
 use super::grammar::{literal, quote, quote_table};
 use super::server::ClickHouse;
@@ -30,16 +31,17 @@ const OTHERWISE: &str = "or set `delivery: at-least-once`";
 /// A block that is younger is sent without a question: the window is larger than what comes in this time.
 const FRESH: Duration = Duration::from_secs(120);
 
-/// Sees whether the table would still know a block, if it had it.
-pub(super) async fn still_known(server: &ClickHouse, table: &TableName, block: &Block) -> Result<(), Error> {
-    let Some(since) = block.token.as_ref().and_then(|token| token.since) else { return Ok(()) };
+/// Whether a block has to be sent: not when the table is known to have it. An error when the table may have it, and would
+/// not know it any more.
+pub(super) async fn is_to_be_sent(server: &ClickHouse, table: &TableName, block: &Block) -> Result<bool, Error> {
+    let Some(since) = block.token.as_ref().and_then(|token| token.since) else { return Ok(true) };
     // A clock that was put back makes it younger, which FRESH has room for.
     let age = since.elapsed().unwrap_or_default();
     if age < FRESH {
-        return Ok(());
+        return Ok(true);
     }
     let doing = format!("cannot ask what {table} remembers");
-    let Some(facts) = describe::facts(server, &doing, table).await? else { return Ok(()) };
+    let Some(facts) = describe::facts(server, &doing, table).await? else { return Ok(true) };
     let is_plain = engines::is_plain_merge_tree(&facts.engine.name);
     // What entered since is no more than the numbers of blocks that were given since: of parts that are as old as the
     // block the highest, and of all. Merges make the first too low, never too high. A replicated table numbers the blocks
@@ -64,7 +66,13 @@ pub(super) async fn still_known(server: &ClickHouse, table: &TableName, block: &
             why = Some(format!("it remembers parts for {seconds} s"));
         }
     }
-    let Some(why) = why else { return Ok(()) };
+    let Some(why) = why else { return Ok(true) };
+    match coordinates::has(server, &doing, table, block).await? {
+        Some(Has::All) => return Ok(false),
+        // Of a replicated table this replica may not have all rows yet.
+        Some(Has::Nothing) if is_plain => return Ok(true),
+        _ => {}
+    }
     Err(Error::pause(format!(
         "{table} may have these rows already, from {} s ago, and may not know that any more: {why}",
         age.as_secs()

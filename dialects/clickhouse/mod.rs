@@ -15,7 +15,7 @@
 //!   and so is `external`, with rows to the question
 //! - `hosts`: the servers of a target, and whose turn it is
 //! - `cut`: which rows of a block go into one insert, where it touches too many partitions for that
-//! - `again`: whether a table drops blocks that come again
+//! - `again`: whether a table drops blocks that come again; `coordinates`: whether it has them, where its key tells
 //! - `session`: what the pipeline asks of a dialect
 //!
 //! An insert is one HTTP request. ClickHouse stores its rows as one block, whole or not at all as long as they belong to
@@ -28,6 +28,7 @@ mod check;
 mod chunk;
 mod cluster;
 mod codes;
+mod coordinates;
 mod create;
 mod cut;
 mod describe;

@@ -214,7 +214,9 @@ async fn insert(server: &ClickHouse, block: &Block) -> Result<Receipt, Error> {
     let further = Further::of(block)?;
     let mut encoder = Encoder::new(block, &further, CHUNK)?;
     let table = server.resolve(&block.layout.table.name);
-    again::still_known(server, &table, block).await?;
+    if !again::is_to_be_sent(server, &table, block).await? {
+        return Ok(Receipt { rows: block.rows, bytes: 0 });
+    }
     let columns: Vec<_> = encoder.columns().map(|column| grammar::quote(&column.name)).collect();
     let sql = format!("INSERT INTO {} ({}) FORMAT Native", grammar::quote_table(&table), columns.join(", "));
     let doing = format!("cannot write to {table}");
