@@ -257,13 +257,17 @@ impl Stage {
                 self.processes[index] = self.start(index, None);
             }
         }
-        let until = Instant::now() + PATIENCE;
+        // As long as something still comes, on a machine that may be busy.
+        let (mut missing, mut since) = (i64::MAX, Instant::now());
         let is_whole = loop {
-            let counted = self.count(produced, &newest, verdict);
-            if counted && verdict.lost == 0 && verdict.reordered == 0 {
+            let now = if self.count(produced, &newest, verdict) { verdict.lost + verdict.reordered } else { missing };
+            if now == 0 {
                 break true;
             }
-            if Instant::now() > until {
+            if now < missing {
+                (missing, since) = (now, Instant::now());
+            }
+            if since.elapsed() > PATIENCE {
                 break false;
             }
             std::thread::sleep(Duration::from_millis(200));
