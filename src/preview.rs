@@ -13,7 +13,7 @@ use crate::mapping::{Line, Survey};
 use crate::pipeline::{self, Found, Unready};
 use crate::problem::Problem;
 use crate::reconcile::{self, Table};
-use crate::source::topics::{Sample, SampleRecord};
+use crate::source::topics::{Sample, SampleRecord, TopicInfo};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub async fn plan(settings: &Settings, connection: &Connection) -> Result<Previe
         let Found { route, topic, paused, table, .. } = found;
         let partitions = plural(topic.partitions.len(), "partition") + if paused { ", paused" } else { "" };
         let planned = match table {
-            Ok(table) => planned(settings, connection, &route, table, &records).await.map_err(Unready::Problem),
+            Ok(table) => planned(settings, connection, &route, &topic, table, &records).await.map_err(Unready::Problem),
             Err(unready) => Err(unready),
         };
         let text = &mut preview.text;
@@ -68,6 +68,7 @@ async fn planned(
     settings: &Settings,
     connection: &Connection,
     route: &Route,
+    topic: &TopicInfo,
     table: Table,
     records: &[SampleRecord],
 ) -> Result<Preview, Problem> {
@@ -85,7 +86,7 @@ async fn planned(
             if let Some(promise) = &schema.promise {
                 line(&mut preview.text, &format!("  note: {}: {promise}", schema.kind));
             }
-            for Problem { what, hint } in pipeline::repeats(settings, connection, &schema).await? {
+            for Problem { what, hint } in pipeline::repeats(settings, connection, topic, &schema).await? {
                 preview.to_do = true;
                 line(&mut preview.text, &format!("  to do first: {what}\n    {hint}"));
             }
@@ -139,12 +140,13 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
                 line(&mut preview.text, &format!("to do   {problem}"));
             }
             Ok(Table::Missing { spec, ddl, .. }) => {
-                let problems = pipeline::problems(settings, connection, Intent::Create(&spec)).await?;
+                let problems = pipeline::problems(settings, connection, &topic, Intent::Create(&spec)).await?;
                 preview.finish(&format!("table {} will be created (see `rowfall plan`)", spec.name), problems);
                 ddl.notes.iter().for_each(|note| line(&mut preview.text, &format!("note    {note}")));
             }
             Ok(Table::There(schema)) => {
-                let mut problems = pipeline::problems(settings, connection, pipeline::intent(&route, &schema)).await?;
+                let mut problems =
+                    pipeline::problems(settings, connection, &topic, pipeline::intent(&route, &schema)).await?;
                 problems.extend(reconcile::compile(&route, &schema).err());
                 preview.finish(&format!("table {} {}", schema.name, schema.kind), problems);
                 if let Some(promise) = &schema.promise {

@@ -197,12 +197,41 @@ fn partitioned(name: &str, columns: &str, partition_by: &str) -> u64 {
     let output = Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
     assert_eq!(output.rows(), 50_000);
     support::assert_holds_exactly(&services.clickhouse, &name, 50_000);
-    support::query(&services.clickhouse, "SYSTEM FLUSH LOGS query_log");
+    inserts(&services.clickhouse, &name)
+}
+
+/// How many were done into this table.
+fn inserts(clickhouse: &ClickHouse, name: &str) -> u64 {
+    support::query(clickhouse, "SYSTEM FLUSH LOGS query_log");
     let inserts = format!(
         "SELECT count() FROM system.query_log WHERE type = 'QueryFinish' AND query_kind = 'Insert' \
          AND has(tables, 'default.{name}')"
     );
-    support::query(&services.clickhouse, &inserts).parse().expect("a number")
+    support::query(clickhouse, &inserts).parse().expect("a number")
+}
+
+/// A claim has room for 64 partitions: a batch of 150 is three of them, not one whenever the 65th comes.
+#[test]
+fn partitions_that_take_turns_are_few_inserts_however_many_they_are() {
+    const PARTITIONS: i32 = 150;
+    const ROUND: u64 = 600;
+    let services = support::services();
+    let name = support::unique("turns");
+    support::topic_and_table(&services.kafka, &services.clickhouse, &name, PARTITIONS);
+    // What is acknowledged together is a batch of its own in each partition, and a fetch has room for one of each.
+    for round in 0..20 {
+        workload::produce(&services.kafka.brokers, &name, PARTITIONS, round * ROUND..(round + 1) * ROUND);
+    }
+    let config = support::config_file(&format!(
+        "name: {name}\nkafka: {{ brokers: '{}', properties: {{ fetch.message.max.bytes: 1024 }} }}\n\
+         target: {{ url: '{}' }}\ntopics: {{ {name}: {{}} }}\nbatch: {{ age: 60s }}\nworkers: 1\n",
+        services.kafka.brokers,
+        support::target(&services.clickhouse),
+    ));
+    let output = Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
+    assert_eq!(output.rows(), 20 * ROUND);
+    support::assert_holds_exactly(&services.clickhouse, &name, 20 * ROUND);
+    assert_eq!(inserts(&services.clickhouse, &name), 3);
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl Destinations {
         loop {
             let sampled = || self.sample(name, record);
             let problem = match reconcile::look(&self.connection, &route, sampled).await {
-                Ok(table) => match settle(&self.settings, &self.connection, &route, table).await {
+                Ok(table) => match settle(&self.settings, &self.connection, &route, &self.topic, table).await {
                     Ok(fill) => return Ok(fill),
                     Err(problem) => problem,
                 },

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use super::Report;
 use super::destination::{Destination, Destinations, Fill};
-use crate::batch::{OpenUnit, Units};
+use crate::batch::{OpenUnits, Units};
 use crate::budget::Budget;
+use crate::claim::PARTITIONS;
 use crate::config::BatchLimits;
 use crate::decode::{BadRecord, Record, RowDecoder, RowProgram};
 use crate::evolve::Evolver;
@@ -31,8 +32,8 @@ pub(super) struct Intake {
     /// The partition seen last and its topic's index: records come in runs.
     last: Option<(Arc<Owned>, usize)>,
     limits: BatchLimits,
-    /// A unit that occupies more is closed, so that one can fill while another is written.
-    largest_unit: usize,
+    /// What is open of a topic and occupies more is closed, so that some can be filled while some is written.
+    largest: usize,
     budget: Arc<Budget>,
     reports: Sender<Report>,
 }
@@ -45,7 +46,7 @@ pub(super) struct TopicIntake {
     /// What fills each table, by its number.
     fills: Vec<TableIntake>,
     units: Units,
-    open: Option<OpenUnit>,
+    open: Option<OpenUnits>,
     pace: Arc<Pace>,
     lane: Lane,
     /// How often the topic's offsets began anew, or its keys may have moved to other partitions.
@@ -86,16 +87,13 @@ impl TopicIntake {
             Destination::One(fill) => (Tables::One, vec![TableIntake::new(fill)]),
             Destination::Many(tables) => (Tables::Many(tables.router(), Arc::clone(tables)), Vec::new()),
         };
-        let units = Units::new(Arc::clone(budget));
+        let units = Units::new(Arc::clone(budget), if claims { PARTITIONS } else { usize::MAX });
         Self { topic: topic.into(), tables, fills, units, open: None, pace, lane, era, claims }
     }
 
     /// Takes a record into its table's rows.
     #[inline]
     fn take(&mut self, owned: &Arc<Owned>, record: &Record<'_>, reports: &Sender<Report>) -> Result<(), Problem> {
-        if self.claims && self.open.as_ref().is_some_and(|open| !open.has_room_for(owned)) {
-            self.close(reports, false);
-        }
         while let Err((table, program)) = self.push(owned, record)? {
             // What was read before is written as the table was then: the columns that it fills are still there.
             self.close(reports, false);
@@ -113,7 +111,7 @@ impl TopicIntake {
         Ok(false)
     }
 
-    /// Adds a record to the open unit; what fills the table from now on, where it had to be altered for it.
+    /// Adds a record to what is open; what fills the table from now on, where it had to be altered for it.
     #[inline]
     fn push(&mut self, owned: &Arc<Owned>, record: &Record<'_>) -> Result<Pushed, Problem> {
         let table = match &mut self.tables {
@@ -131,13 +129,10 @@ impl TopicIntake {
                 Err(bad) => return Err(refused(destinations.template(), bad)),
             },
         };
-        let open = self.open.get_or_insert_with(|| {
-            let mut open = self.units.open();
-            open.fit(self.fills.iter().map(|fill| fill.decoder.program()));
-            open
-        });
+        let open =
+            self.open.get_or_insert_with(|| self.units.open(self.fills.iter().map(|fill| fill.decoder.program())));
         let decoder = &mut self.fills[table].decoder;
-        let Err(bad) = open.push(table, decoder, owned, record) else { return Ok(Ok(())) };
+        let Err(bad) = open.push(&self.units, table, decoder, owned, record) else { return Ok(Ok(())) };
         match self.evolved(table, &bad, record.value)? {
             Some(program) => Ok(Err((table, program))),
             None => Err(refused(&self.fills[table].decoder.program().layout.table.name, bad)),
@@ -177,7 +172,9 @@ impl TopicIntake {
         let (claim, claimed) = oneshot::channel();
         // The other end is in the unit.
         let _ = claim.send(token);
-        let mut unit = open.close(false);
+        let units: Vec<_> = open.close(false).collect();
+        let [mut unit] =
+            <[_; 1]>::try_from(units).expect("any number of partitions is one where nothing is to be claimed");
         unit.claimed = Some(claimed);
         self.lane.send(unit);
         true
@@ -185,11 +182,11 @@ impl TopicIntake {
 
     /// `aged`: its age alone closes it.
     fn close(&mut self, reports: &Sender<Report>, aged: bool) {
-        if let Some(open) = self.open.take() {
-            let mut unit = open.close(aged);
+        for mut unit in self.open.take().into_iter().flat_map(|open| open.close(aged)) {
             // The first record that it was opened for had the table altered.
             if unit.spans.is_empty() {
-                return unit.give_back();
+                unit.give_back();
+                continue;
             }
             let claim = self.claims.then(|| {
                 let (claim, claimed) = oneshot::channel();
@@ -219,11 +216,11 @@ impl Intake {
     pub(super) fn new(
         arrivals: Receiver<TopicIntake>,
         limits: BatchLimits,
-        largest_unit: usize,
+        largest: usize,
         budget: Arc<Budget>,
         reports: Sender<Report>,
     ) -> Self {
-        Self { topics: Vec::new(), arrivals, last: None, limits, largest_unit, budget, reports }
+        Self { topics: Vec::new(), arrivals, last: None, limits, largest, budget, reports }
     }
 
     #[inline]
@@ -296,8 +293,8 @@ impl worker::Intake for Intake {
             // Old or not, one that would only wait behind others goes on filling: after an outage a few large units
             // are written instead of many small ones.
             let is_due = now.duration_since(open.opened()) >= topic.pace.age() && topic.lane.is_free();
-            if bytes >= self.largest_unit || is_due {
-                topic.close(&self.reports, bytes < self.largest_unit);
+            if bytes >= self.largest || is_due {
+                topic.close(&self.reports, bytes < self.largest);
             } else if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, index));
             }

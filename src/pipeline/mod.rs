@@ -6,7 +6,8 @@
 //!    ▼
 //!  decode             each record runs its table's program straight into typed columns
 //!    ▼
-//!  batch              one open unit per worker × topic; closed on rows | bytes | age | memory | revoke
+//!  batch              one open unit per worker × topic, or as many as claims need for its partitions; closed together
+//!    │                on rows | bytes | age | memory | revoke
 //!    ▼
 //!  reconcile          before the first row: the route's table as the database has it, or created
 //!    ▼
@@ -166,14 +167,14 @@ pub fn run(
     };
     let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
-    // Of each worker one unit that fills and one that is written, and one more for whoever is ahead.
-    let largest_unit = settings.memory / 8 * 7 / (2 * settings.workers + 1);
+    // Of each worker once what it fills and once what is written, and once more for whoever is ahead.
+    let largest = settings.memory / 8 * 7 / (2 * settings.workers + 1);
 
     let (reports, reported) = mpsc::channel();
     let mut workers = Vec::new();
     for number in 0..settings.workers {
         let (topics, arrivals) = mpsc::channel();
-        let intake = Intake::new(arrivals, settings.batch, largest_unit, Arc::clone(&budget), reports.clone());
+        let intake = Intake::new(arrivals, settings.batch, largest, Arc::clone(&budget), reports.clone());
         let (commands, commanded) = mpsc::channel();
         let queue = consumer.queue();
         let worker = Worker::new(Arc::clone(&queue), commanded, intake);
@@ -185,20 +186,9 @@ pub fn run(
     let session = Arc::clone(&connection.session);
     let (age, paces, outages) = (settings.batch.age, BTreeMap::new(), Arc::default());
     let eras = BTreeMap::new();
-    let (kafka, claimed) = (settings.kafka.clone(), claims.is_some());
-    let supply = Supply {
-        session,
-        kafka,
-        runtime: runtime.clone(),
-        budget,
-        reports,
-        age,
-        paces,
-        outages,
-        eras,
-        keeper,
-        claimed,
-    };
+    let kafka = settings.kafka.clone();
+    let supply =
+        Supply { session, kafka, runtime: runtime.clone(), budget, reports, age, paces, outages, eras, keeper };
     let lookout = Lookout::start(settings, connection, &preparation, &consumer, !options.until_end, runtime)?;
     Coordinator::new(consumer, workers, reported, supply, lookout, claims, options.clone()).run(preparation)
 }
@@ -227,16 +217,16 @@ struct Supply {
     eras: BTreeMap<String, Arc<AtomicU16>>,
     /// With exactly-once: the pipeline whose progress the database keeps.
     keeper: Option<Arc<str>>,
-    /// Whether units are claimed before they are written.
-    claimed: bool,
 }
 
 impl Supply {
-    /// A worker's part of this topic: decoder, units, lane, whose outcomes are told as these reports.
+    /// A worker's part of this topic: decoder, units, lane, whose outcomes are told as these reports. `claims`: whether its
+    /// units are to be claimed before they are written.
     fn intake(
         &mut self,
         topic: &str,
         destination: &Destination,
+        claims: bool,
         report: impl Fn(write::Outcome) -> Report + Send + Sync + 'static,
     ) -> TopicIntake {
         let tell = self.reports.clone();
@@ -251,7 +241,7 @@ impl Supply {
         let (session, outages, keeper) = (Arc::clone(&self.session), Arc::clone(&self.outages), self.keeper.clone());
         let lane = Lane::open(&self.runtime, session, at_once, Arc::clone(&pace), outages, keeper, tell);
         let era = Arc::clone(self.era(topic));
-        TopicIntake::new(topic, destination, &self.budget, pace, lane, era, self.claimed)
+        TopicIntake::new(topic, destination, &self.budget, pace, lane, era, claims)
     }
 
     /// The era that the topic's workers read.

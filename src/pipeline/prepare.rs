@@ -8,6 +8,7 @@ use rowfall_dialects::contract::{Connection, ExactlyOnce, Intent, TableSchema};
 
 use super::connect::{delivery, told};
 use super::destination::{Destination, Destinations, Fill};
+use crate::claim::PARTITIONS;
 use crate::config::{Delivery, Mode, Route, Rule, Settings};
 use crate::decode::RowProgram;
 use crate::evolve::Evolver;
@@ -151,9 +152,9 @@ pub async fn prepare(settings: &Settings, connection: &Connection) -> Result<Pre
     // Whatever can be refused is refused before anything is created.
     for Found { route, topic, table, .. } in &mut found {
         let refused = match table {
-            Ok(Table::There(schema)) => ready(settings, connection, route, schema).await.err(),
+            Ok(Table::There(schema)) => ready(settings, connection, route, topic, schema).await.err(),
             Ok(Table::Missing { spec, .. }) => {
-                first(route, problems(settings, connection, Intent::Create(spec)).await?).err()
+                first(route, problems(settings, connection, topic, Intent::Create(spec)).await?).err()
             }
             Err(_) => None,
         };
@@ -211,7 +212,7 @@ pub(super) async fn prepare_one(
 /// Makes one topic ready that was looked at.
 async fn settle_found(settings: &Settings, connection: &Connection, found: Found) -> Result<Prepared, Unready> {
     let Found { route, topic, paused, table, .. } = found;
-    let fill = settle(settings, connection, &route, table?).await.map_err(Unready::Problem)?;
+    let fill = settle(settings, connection, &route, &topic, table?).await.map_err(Unready::Problem)?;
     Ok(Prepared { topic, paused, destination: Destination::One(fill) })
 }
 
@@ -220,10 +221,11 @@ pub(super) async fn settle(
     settings: &Settings,
     connection: &Connection,
     route: &Route,
+    topic: &TopicInfo,
     table: Table,
 ) -> Result<Fill, Problem> {
     let schema = reconcile::settle(connection, route, table).await?;
-    let program = ready(settings, connection, route, &schema).await?;
+    let program = ready(settings, connection, route, topic, &schema).await?;
     let evolver = Evolver::new(connection, route, &tokio::runtime::Handle::current()).map(Arc::new);
     Ok(Fill { program, evolver })
 }
@@ -233,10 +235,11 @@ async fn ready(
     settings: &Settings,
     connection: &Connection,
     route: &Route,
+    topic: &TopicInfo,
     schema: &Arc<TableSchema>,
 ) -> Result<Arc<RowProgram>, Problem> {
     let program = reconcile::compile(route, schema)?;
-    first(route, problems(settings, connection, intent(route, schema)).await?)?;
+    first(route, problems(settings, connection, topic, intent(route, schema)).await?)?;
     Ok(program)
 }
 
@@ -251,21 +254,22 @@ pub fn intent<'a>(route: &'a Route, table: &'a TableSchema) -> Intent<'a> {
     Intent::Write { table, keyed: route.mode != Mode::Insert, cluster: route.storage.cluster.as_deref() }
 }
 
-/// What would keep this user from doing it, and from doing it as is promised.
+/// What would keep this user from doing it with the records of this topic, and from doing it as is promised.
 ///
 /// # Errors
 /// When the database cannot be asked.
 pub async fn problems(
     settings: &Settings,
     connection: &Connection,
+    topic: &TopicInfo,
     intent: Intent<'_>,
 ) -> Result<Vec<Problem>, Problem> {
     let mut problems = ask(connection, intent).await?;
     match intent {
-        Intent::Write { table, .. } => problems.extend(repeats(settings, connection, table).await?),
+        Intent::Write { table, .. } => problems.extend(repeats(settings, connection, topic, table).await?),
         Intent::Create(spec) => {
             if let Some(table) = connection.grammar.create_table(spec).ok().and_then(|ddl| ddl.described) {
-                problems.extend(repeats(settings, connection, &table).await?);
+                problems.extend(repeats(settings, connection, topic, &table).await?);
             }
         }
         Intent::Deduplicate { .. } => {}
@@ -284,6 +288,7 @@ const REPEATED: Duration = Duration::from_secs(600);
 pub async fn repeats(
     settings: &Settings,
     connection: &Connection,
+    topic: &TopicInfo,
     table: &TableSchema,
 ) -> Result<Vec<Problem>, Problem> {
     if connection.exactly_once != Some(ExactlyOnce::Tokens) || delivery(settings, connection)? != Delivery::ExactlyOnce
@@ -292,8 +297,9 @@ pub async fn repeats(
     }
     // Each worker closes about one batch in this time, and there may be as many others as this process has.
     let age = u64::try_from(settings.batch.age.as_millis()).unwrap_or(u64::MAX).max(1);
-    let workers = 2 * u64::try_from(settings.workers).unwrap_or(u64::MAX);
-    let blocks = (u64::try_from(REPEATED.as_millis()).unwrap_or(u64::MAX) / age).saturating_mul(workers);
+    let units = topic.partitions.len().div_ceil(settings.workers).div_ceil(PARTITIONS).max(1);
+    let at_once = u64::try_from(2 * settings.workers * units).unwrap_or(u64::MAX);
+    let blocks = (u64::try_from(REPEATED.as_millis()).unwrap_or(u64::MAX) / age).saturating_mul(at_once);
     ask(connection, Intent::Deduplicate { table, blocks, within: REPEATED }).await
 }
 

@@ -176,7 +176,7 @@ impl Maker {
     fn new(ledger: &Ledger, partitions: i32) -> Self {
         let route = Route::new("t", TableName { schema: None, name: "numbers".into() });
         let program = Arc::new(RowProgram::compile(&table(), &route, None).expect("it fits"));
-        let units = Units::new(Budget::new(1 << 20));
+        let units = Units::new(Budget::new(1 << 20), usize::MAX);
         let owned = |number| {
             let partition = Partition { topic: "t@id".into(), partition: number };
             ledger.places.lock().unwrap().insert(partition.clone(), (1, None));
@@ -189,8 +189,7 @@ impl Maker {
 
     /// A unit of these records: partition, and number, which is the offset, too.
     fn unit(&mut self, records: &[(usize, i64)]) -> Unit {
-        let mut open = self.units.open();
-        open.fit([self.decoder.program()].into_iter());
+        let mut open = self.units.open([self.decoder.program()].into_iter());
         for (partition, number) in records {
             let value = format!(r#"{{"n":{number}}}"#);
             let owned = &self.owned[*partition];
@@ -203,9 +202,9 @@ impl Maker {
                 offset: *number,
                 era: 0,
             };
-            open.push(0, &mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
+            open.push(&self.units, 0, &mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
         }
-        open.close(false)
+        open.close(false).next().expect("one")
     }
 }
 

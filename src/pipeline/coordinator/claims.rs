@@ -232,7 +232,8 @@ impl Coordinator {
             Report::Rebuilt(nonce, result)
         };
         let destination = destination.clone();
-        let intake = self.supply.intake(&topic, &destination, written);
+        // Its claim stands already.
+        let intake = self.supply.intake(&topic, &destination, false, written);
         let rebuild = Rebuild {
             kafka: self.supply.kafka.clone(),
             topic,

@@ -135,8 +135,9 @@ impl Coordinator {
             tracing::info!("topic {} is paused: its partitions are taken and not read", topic.name);
         }
         for worker in &self.workers {
+            let intake = self.supply.intake(&topic.name, destination, self.claims.is_some(), Report::Outcome);
             // Before any command that says that the worker has a partition of it.
-            let _ = worker.topics.send(self.supply.intake(&topic.name, destination, Report::Outcome));
+            let _ = worker.topics.send(intake);
         }
         let note = CommitNote { topic: topic.id.clone(), partitions: Some(partitions), ..CommitNote::default() };
         self.topics
