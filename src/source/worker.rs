@@ -103,6 +103,10 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
         let mut batch = MessageBatch::with_capacity(BATCH);
         let mut room = true;
         loop {
+            // A worker that was held up has been told much, and takes what comes now by that.
+            if !self.obey(false) {
+                return;
+            }
             if room {
                 // First what is there, then what comes: a batch of messages is not held back to be filled.
                 let mut messages = queue.receive(&mut batch, Duration::ZERO);
@@ -111,24 +115,21 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                     messages = queue.receive(&mut batch, TICK);
                 }
                 // Only now: whatever was assigned or revoked before these messages came is known.
-                if !self.obey() {
+                if !self.obey(true) {
                     return;
                 }
                 for message in messages.iter() {
                     self.take(message);
                 }
             } else {
-                if !self.obey() {
-                    return;
-                }
                 std::thread::sleep(Duration::from_millis(2));
             }
             room = self.intake.tick();
         }
     }
 
-    /// False when the worker ends.
-    fn obey(&mut self) -> bool {
+    /// False when the worker ends. With messages in hand a release is the last command that is obeyed.
+    fn obey(&mut self, in_hand: bool) -> bool {
         while let Ok(command) = self.commands.try_recv() {
             self.found.clear();
             self.last = ((0, -1), None);
@@ -145,7 +146,9 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                     let _ = done.send(());
                     // Messages in hand are of the period that ended: a next one of the same partitions, which may be
                     // told already, begins when they are done with.
-                    return true;
+                    if in_hand {
+                        return true;
+                    }
                 }
                 Command::Positions(answer) => {
                     let reads = self.reads.iter().filter(|read| !read.halted);
@@ -205,30 +208,32 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                 }
                 reached
             }
-            Content::Error(code) => match super::consumer::partition_problem(code, &message.error_text()) {
-                Some(why) => {
-                    let at = read.position.unwrap_or(offset);
-                    if super::consumer::is_out_of_range(code) {
-                        self.intake.lost_place(&read.owned, at, why);
-                    } else {
-                        self.intake.stopped(&read.owned, at, why);
+            Content::Error(code) => {
+                match super::consumer::partition_problem(code, &message.topic(), &message.error_text()) {
+                    Some(why) => {
+                        let at = read.position.unwrap_or(offset);
+                        if super::consumer::is_out_of_range(code) {
+                            self.intake.lost_place(&read.owned, at, why);
+                        } else {
+                            self.intake.stopped(&read.owned, at, why);
+                        }
+                        true
                     }
-                    true
+                    // Whoever looks at the topics tells of one that was deleted, once and not for each partition.
+                    None if matches!(
+                        code,
+                        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition
+                    ) =>
+                    {
+                        tracing::debug!(partition = %read.owned.partition, "{}", message.error_text());
+                        false
+                    }
+                    None => {
+                        tracing::warn!(partition = %read.owned.partition, "{}", message.error_text());
+                        false
+                    }
                 }
-                // Whoever looks at the topics tells of one that was deleted, once and not for each partition.
-                None if matches!(
-                    code,
-                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition
-                ) =>
-                {
-                    tracing::debug!(partition = %read.owned.partition, "{}", message.error_text());
-                    false
-                }
-                None => {
-                    tracing::warn!(partition = %read.owned.partition, "{}", message.error_text());
-                    false
-                }
-            },
+            }
         };
         read.halted = halt;
     }

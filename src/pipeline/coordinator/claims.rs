@@ -23,6 +23,7 @@ use rowfall_dialects::contract::{Receipt, Token};
 use rowfall_dialects::failpoint;
 use tokio::sync::oneshot;
 
+use super::take_over::each_once;
 use super::{Coordinator, Holding, State, Topic, TopicPartition};
 use crate::claim::Claim;
 use crate::commit::Watermarks;
@@ -331,7 +332,7 @@ impl Coordinator {
             let holding = self.holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
             holding.is_some_and(|h| !matches!(h.state, State::Gone | State::Stopped))
         };
-        let again: Vec<_> = spans.iter().filter(ours).map(|span| Arc::clone(&span.owned)).collect();
+        let again = each_once(spans.iter().filter(ours));
         if again.is_empty() {
             return;
         }

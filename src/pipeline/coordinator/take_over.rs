@@ -2,10 +2,12 @@
 //! is read it is taken over there, which keeps whoever had it before from writing. Until the database has answered, the
 //! partition is ours and paused, and the group is served.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -35,6 +37,8 @@ const NOWHERE: Offset = Offset(-1);
 pub(super) struct TakeOver {
     /// Those that the database is to be asked for, and not before when.
     waiting: Vec<(Arc<Owned>, Instant)>,
+    /// Those of these whose workers have not let go of what they read before.
+    held: Vec<(Arc<Owned>, Rc<Receiver<()>>)>,
     /// Whether it is asked. One question at a time: while it cannot answer one, it cannot answer another.
     asked: bool,
     failed: u32,
@@ -54,8 +58,11 @@ impl TakeOver {
     /// Those whose time to be asked for has come.
     pub(super) fn take_due(&mut self) -> Vec<Arc<Owned>> {
         let now = Instant::now();
+        // Of several partitions the first takes the answer; the others see that nobody is left to give one.
+        self.held.retain(|(_, released)| released.try_recv() == Err(TryRecvError::Empty));
+        let is_held = |owned: &Arc<Owned>| self.held.iter().any(|(held, _)| held == owned);
         let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(_, at)| *at <= now);
+            std::mem::take(&mut self.waiting).into_iter().partition(|(owned, at)| *at <= now && !is_held(owned));
         self.waiting = later;
         due.into_iter().map(|(owned, _)| owned).collect()
     }
@@ -64,6 +71,7 @@ impl TakeOver {
     pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
         let others = |owned: &Owned| !partitions.contains(&owned.partition);
         self.waiting.retain(|(owned, _)| others(owned));
+        self.held.retain(|(owned, _)| others(owned));
         self.answered.retain(|(owned, _)| others(owned));
         self.placed.retain(|(owned, _)| others(owned));
     }
@@ -248,7 +256,7 @@ impl Coordinator {
             let holding = self.holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
             holding.is_some_and(|h| h.state != State::Gone)
         };
-        let fenced: Vec<_> = spans.iter().filter(ours).map(|span| Arc::clone(&span.owned)).collect();
+        let fenced = each_once(spans.iter().filter(ours));
         if fenced.is_empty() {
             return;
         }
@@ -273,16 +281,21 @@ impl Coordinator {
         }
     }
 
-    /// Begins new periods of owning these partitions, of which nothing is read until it is known where they begin.
+    /// Begins new periods of owning these partitions, of which nothing is read until it is known where they begin, and
+    /// until their workers have let go of them: one that is late would take the first messages of the new period for the
+    /// last of the one before, drop them, and take what is missing for a gap in the topic.
     pub(super) fn drop_what_is_read(&mut self, before: Vec<Arc<Owned>>) -> Vec<Arc<Owned>> {
         let partitions: Vec<_> = before.iter().map(|owned| owned.partition.clone()).collect();
         self.consumer().pause(&partitions);
+        let mut released = BTreeMap::new();
         for (index, worker) in self.workers.iter().enumerate() {
             let theirs = partitions.iter().filter(|p| self.holdings[p].worker == index);
             let theirs: Vec<_> = theirs.cloned().collect();
             if !theirs.is_empty() {
                 // What is open is closed, so that nothing read later stands together with what is dropped.
-                worker.tell(Command::Release(theirs, channel().0));
+                let (done, answer) = channel();
+                worker.tell(Command::Release(theirs, done));
+                released.insert(index, Rc::new(answer));
             }
         }
         let again = before.into_iter().map(|owned| {
@@ -292,6 +305,7 @@ impl Coordinator {
             let again = self.own(&owned.partition, None);
             let holding = self.holdings.get_mut(&owned.partition).expect("it is ours");
             (holding.owned, holding.state) = (Arc::clone(&again), State::TakenOver);
+            self.taking.held.push((Arc::clone(&again), Rc::clone(&released[&holding.worker])));
             again
         });
         again.collect()
@@ -316,6 +330,12 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// The periods that these spans are of.
+pub(super) fn each_once<'s>(spans: impl Iterator<Item = &'s Span>) -> Vec<Arc<Owned>> {
+    let owned: BTreeMap<_, _> = spans.map(|span| (&span.owned.partition, &span.owned)).collect();
+    owned.into_values().cloned().collect()
 }
 
 fn bug(what: &str) -> Error {
