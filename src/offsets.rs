@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::problem::Problem;
 use crate::source::consumer::{Answer, Consumer, Due};
 use crate::source::position::TopicPartition;
+use crate::source::rights::Right;
 use crate::source::start::{Committed, Unreadable};
 use crate::source::topics;
 use crate::source::transactions::Transactions;
@@ -84,12 +85,17 @@ pub fn end(settings: &Settings, nonce: u64, verdict: Verdict) -> Result<String, 
         return Err(Problem::new(what, "`rowfall offsets` lists what it has"));
     }
     let id = format!("{}-offsets", settings.name);
-    let transactions = Transactions::start(&id, &settings.kafka, &AtomicBool::new(false))?;
+    let transactions = Transactions::start(&id, &settings.name, &settings.kafka, &AtomicBool::new(false))?;
     let commit = consumer.commit(&due, transactions.as_ref());
     loop {
         match commit.answer(Duration::from_secs(1)) {
             None => {}
             Some(Answer::Taken(_)) => break,
+            Some(Answer::Unreadable) => {
+                let names = due.iter().map(|due| &*due.partition.topic).collect::<Vec<_>>();
+                let name = consumer.unreadable(&names).into_iter().next().unwrap_or_else(|| names[0].to_owned());
+                return Err(Right::Topic(&name).missing());
+            }
             Some(Answer::Refused(problem) | Answer::Unknown(problem) | Answer::Fatal(problem)) => return Err(problem),
         }
     }

@@ -127,6 +127,9 @@ pub async fn check(settings: &Settings, connection: &Connection, server: &str) -
         preview.finish("", vec![problem]);
     }
     let found = pipeline::look(settings, connection).await?;
+    for problem in tokio::task::block_in_place(|| pipeline::missing_rights(settings, connection))? {
+        preview.finish("", vec![problem]);
+    }
     for key in unmatched(settings, &found) {
         line(&mut preview.text, &format!("ok      {key}: no topic at {} matches it yet", settings.kafka.brokers));
     }

@@ -30,11 +30,11 @@ fn course(services: &Services, name: &str, table: &str) -> (String, ConfigFile) 
     (name, config)
 }
 
-fn rowfall(command: &str, config: &ConfigFile, more: &[&str]) -> Output {
+pub(crate) fn rowfall(command: &str, config: &ConfigFile, more: &[&str]) -> Output {
     Rowfall::with_config(command, config, more).output()
 }
 
-fn until_end(config: &ConfigFile) -> Output {
+pub(crate) fn until_end(config: &ConfigFile) -> Output {
     rowfall("run", config, &["--until-end", "--output", "json"])
 }
 

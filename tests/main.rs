@@ -27,6 +27,8 @@ mod plan;
 mod postgres;
 mod pressure;
 mod records;
+mod rights;
+mod rivals;
 mod routing;
 mod tables;
 mod topics;

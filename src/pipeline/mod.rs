@@ -132,6 +132,24 @@ enum Report {
     Rebuilt(u64, Result<Receipt, Problem>),
 }
 
+/// What keeps this user from committing to the group, and from doing it as is promised. A process that runs has shown
+/// that it may: its `transactional.id` is left alone.
+///
+/// # Errors
+/// For a property that librdkafka refuses.
+pub fn missing_rights(settings: &Settings, connection: &Connection) -> Result<Vec<Problem>, Problem> {
+    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &[]))?;
+    let mut problems: Vec<_> = consumer.refuse_without_right().err().into_iter().collect();
+    let is_claimed = connection.exactly_once == Some(ExactlyOnce::Tokens)
+        && delivery(settings, connection).is_ok_and(|delivery| delivery == Delivery::ExactlyOnce);
+    if is_claimed && consumer.refuse_members().is_ok() {
+        // Brokers that are busy are not waited for.
+        let stop = AtomicBool::new(true);
+        problems.extend(Claims::start(settings.name.as_str().into(), &settings.kafka, &stop).err());
+    }
+    Ok(problems)
+}
+
 /// Moves records until told to stop, or to the end.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::position::{Offset, TopicPartition};
 use super::queue::{MessageQueue, requests};
+use super::rights::Right;
 use super::start::Committed;
 use super::topics::Scout;
 use super::transactions::Transactions;
@@ -85,6 +86,8 @@ pub enum Answer {
     Taken(Vec<(TopicPartition, RDKafkaErrorCode)>),
     /// None is.
     Refused(Problem),
+    /// None is, as some of the topics may not be read.
+    Unreadable,
     /// In a transaction: all are, or none is. That is over; the group has to be asked which.
     Unknown(Problem),
     /// In a transaction: none can be any more.
@@ -178,7 +181,7 @@ impl Consumer {
     /// Then, and when the group's coordinator does not answer.
     pub fn refuse_members(&self) -> Result<(), Problem> {
         let groups = self.client.client().fetch_group_list(Some(&self.group), REQUEST);
-        let groups = groups.map_err(|e| client_problem(&e, &self.brokers))?;
+        let groups = groups.map_err(|e| self.problem(&e))?;
         match groups.groups().iter().find(|group| group.name() == self.group) {
             Some(group) if !group.members().is_empty() => Err(Problem::new(
                 format!("group {} has {} members", self.group, group.members().len()),
@@ -205,8 +208,11 @@ impl Consumer {
     pub fn poll(&self, timeout: Duration) -> Option<Event> {
         match self.client.poll(timeout) {
             Some(Err(error)) => {
-                if let Some(problem) = self.fenced().or_else(|| fatal_problem(&error)) {
+                if let Some(problem) = self.fenced() {
                     return Some(Event::Fatal(problem));
+                }
+                if fatal_problem(&error).is_some() {
+                    return Some(Event::Fatal(self.problem(&error)));
                 }
                 tracing::debug!("{error}");
             }
@@ -230,11 +236,11 @@ impl Consumer {
     /// When the group's coordinator does not answer.
     pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Problem> {
         let list = list_of(partitions.iter().map(|p| (p, RdOffset::Invalid)));
-        let list = self.client.committed_offsets(list, REQUEST).map_err(|e| client_problem(&e, &self.brokers))?;
+        let list = self.client.committed_offsets(list, REQUEST).map_err(|e| self.problem(&e))?;
         let committed = |p: &TopicPartition| {
             let element = list.find_partition(&p.topic, p.partition).expect("every partition that was asked for");
             // An offset that could not be read is another thing than one that was never committed.
-            element.error().map_err(|e| client_problem(&e, &self.brokers).within(&format!("the offset of {p}")))?;
+            element.error().map_err(|e| self.problem(&e).within(&format!("the offset of {p}")))?;
             let RdOffset::Offset(offset) = element.offset() else { return Ok(None) };
             let metadata = requests::committed_metadata(&list, &p.topic, p.partition);
             Ok(Some(Committed::read(Offset(offset), &metadata.unwrap_or_default())))
@@ -403,6 +409,34 @@ impl Consumer {
         Commit(Way::Plain { request, brokers: self.brokers.clone() })
     }
 
+    /// Fails when this user may not use the group, as far as the brokers tell.
+    ///
+    /// # Errors
+    /// Then.
+    pub fn refuse_without_right(&self) -> Result<(), Problem> {
+        match requests::may_read_group(&self.client, &self.group, REQUEST) {
+            Ok(Some(false)) => Err(Right::Group(&self.group).missing()),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!("what this user may do with the group is not known: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Those of these topics that this user may not read, as far as the brokers tell.
+    #[must_use]
+    pub fn unreadable(&self, topics: &[&str]) -> Vec<String> {
+        super::topics::unreadable(&self.client, topics)
+    }
+
+    fn problem(&self, error: &KafkaError) -> Problem {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Right::Group(&self.group).missing(),
+            _ => client_problem(error, &self.brokers),
+        }
+    }
+
     /// Another process has taken this one's place in the group.
     fn fenced(&self) -> Option<Problem> {
         let (code, text) = self.client.client().fatal_error()?;
@@ -459,15 +493,13 @@ pub fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
 
 /// What an error on a partition means: `None` while librdkafka goes on trying by itself.
 #[must_use]
-pub fn partition_problem(code: RDKafkaErrorCode, text: &str) -> Option<Problem> {
+pub fn partition_problem(code: RDKafkaErrorCode, topic: &str, text: &str) -> Option<Problem> {
     match code {
         code if is_out_of_range(code) => Some(Problem::new(
             format!("the next offset is no longer in the topic, records were deleted before they were read: {text}"),
             "raise the topic's retention, then say where to go on: kafka-consumer-groups --reset-offsets",
         )),
-        RDKafkaErrorCode::TopicAuthorizationFailed => {
-            Some(Problem::new("not allowed to read the topic", "grant READ on the topic to this user"))
-        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => Some(Right::Topic(topic).missing()),
         RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::BadCompression => Some(Problem::new(
             format!("the broker's data cannot be read: {text}"),
             "look at the broker's log and its disk; the batch in the topic is damaged",

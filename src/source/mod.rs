@@ -8,12 +8,14 @@
 //! - [`consumer`]: the group's member: rebalances, offsets, commits; [`transactions`] are commits that are for all
 //!   partitions or none, under the name that [`instance`] gives the process
 //! - [`range`]: records between two offsets, read without the group
+//! - [`rights`]: what this user may not do there
 
 pub mod consumer;
 pub mod instance;
 pub mod position;
 pub mod queue;
 pub mod range;
+pub mod rights;
 pub mod start;
 pub mod topics;
 pub mod transactions;

@@ -13,6 +13,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::consumer::{Context, REQUEST, client_problem, fatal_problem, list_of, plain_client};
 use super::position::{Offset, TopicPartition};
 use super::queue::requests;
+use super::rights::Right;
 use super::start::TopicId;
 use crate::config::{KafkaSettings, Routes};
 use crate::decode::Record;
@@ -69,6 +70,10 @@ pub fn find(kafka: &KafkaSettings, routes: &Routes) -> Result<Vec<TopicInfo>, Pr
     if let Some(name) = routes.names().find(|name| !known.contains_key(*name)) {
         return Err(missing(name));
     }
+    let named: Vec<_> = routes.names().collect();
+    if let Some(name) = unreadable(&client, &named).first() {
+        return Err(Right::Topic(name).missing());
+    }
     Ok(wanted.iter().filter_map(|name| known.remove(*name)).collect())
 }
 
@@ -100,12 +105,23 @@ pub(super) fn matching(all: &BTreeSet<String>, routes: &Routes) -> Vec<String> {
     found
 }
 
+/// Those of these topics that this user may not read, as far as the brokers tell.
+pub(super) fn unreadable(client: &BaseConsumer<Context>, names: &[&str]) -> Vec<String> {
+    match requests::describe_topics(client, names, true, REQUEST) {
+        Ok(topics) => topics.into_iter().filter(|t| t.may_read == Some(false)).map(|t| t.name).collect(),
+        Err(error) => {
+            tracing::debug!("what this user may read is not known: {error}");
+            Vec::new()
+        }
+    }
+}
+
 /// These topics; those that do not exist, or that the user may not see, are left out.
 pub(super) fn describe(
     client: &BaseConsumer<Context>,
     names: &[&str],
 ) -> Result<BTreeMap<String, TopicInfo>, KafkaError> {
-    let described = requests::describe_topics(client, names, REQUEST).map_err(KafkaError::AdminOp)?;
+    let described = requests::describe_topics(client, names, false, REQUEST).map_err(KafkaError::AdminOp)?;
     let mut topics = BTreeMap::new();
     for topic in described {
         match topic.partitions {
@@ -272,7 +288,7 @@ impl Scout {
         if !context.down.load(Ordering::Relaxed) {
             return None;
         }
-        match requests::describe_topics(&client, &[topic], Duration::from_secs(2)) {
+        match requests::describe_topics(&client, &[topic], false, Duration::from_secs(2)) {
             Ok(_) => {
                 context.down.store(false, Ordering::Relaxed);
                 None

@@ -16,6 +16,8 @@ use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::consumer::{Answer, REQUEST, base_config, client_problem, fatal_problem};
+use super::rights::Right;
+use crate::claim::LONGEST;
 use crate::config::KafkaSettings;
 use crate::problem::Problem;
 
@@ -47,12 +49,12 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Begins, and ends what an earlier process under this `transactional.id` has left open, whatever time that takes;
-    /// `None` when told to stop meanwhile.
+    /// Begins to commit to this group, and ends what an earlier process under this `transactional.id` has left open,
+    /// whatever time that takes; `None` when told to stop meanwhile.
     ///
     /// # Errors
     /// When the brokers have no transactions, or do not allow them.
-    pub fn start(id: &str, kafka: &KafkaSettings, stop: &AtomicBool) -> Result<Option<Self>, Problem> {
+    pub fn start(id: &str, group: &str, kafka: &KafkaSettings, stop: &AtomicBool) -> Result<Option<Self>, Problem> {
         let mut config = base_config(kafka);
         config
             .set("transactional.id", id)
@@ -63,9 +65,15 @@ impl Transactions {
         for (name, value) in kafka.properties.iter().filter(|(name, _)| !name.starts_with("group.")) {
             config.set(name, value);
         }
-        let mut committer =
-            Committer { id: id.to_owned(), brokers: kafka.brokers.clone(), config, producer: None, fenced: Vec::new() };
-        if !committer.begin(Some(stop))? {
+        let mut committer = Committer {
+            id: id.to_owned(),
+            group: group.to_owned(),
+            brokers: kafka.brokers.clone(),
+            config,
+            producer: None,
+            fenced: Vec::new(),
+        };
+        if !committer.begin(Some(stop)).map_err(|e| committer.problem(&e))? {
             return Ok(None);
         }
         let (requests, requested) = channel();
@@ -88,6 +96,7 @@ impl Transactions {
 
 struct Committer {
     id: String,
+    group: String,
     brokers: String,
     config: ClientConfig,
     producer: Option<BaseProducer<DefaultProducerContext>>,
@@ -103,15 +112,15 @@ impl Committer {
     }
 
     /// A producer, and nothing under way; false when told to stop before.
-    fn begin(&mut self, stop: Option<&AtomicBool>) -> Result<bool, Problem> {
+    fn begin(&mut self, stop: Option<&AtomicBool>) -> Result<bool, KafkaError> {
         // The one before must not be used any more, nor wait for what it has under way.
         self.producer = None;
-        let producer: BaseProducer<_> = self.config.create().map_err(|e| self.problem(&e))?;
+        let producer: BaseProducer<_> = self.config.create()?;
         let mut said: Option<Instant> = None;
         while let Err(error) = producer.init_transactions(INITIALIZE) {
             // Whatever was under way is being ended, by brokers that may have to start first.
             if !transaction_error(&error).is_some_and(|error| error.is_retriable()) {
-                return Err(self.problem(&error));
+                return Err(error);
             }
             if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return Ok(false);
@@ -138,7 +147,16 @@ impl Committer {
         if transaction_error(&error).is_some_and(|error| error.txn_requires_abort())
             && persistently(|| producer.abort_transaction(REQUEST)).is_ok()
         {
-            return Answer::Refused(Problem::new(error.to_string(), ""));
+            return match code(&error) {
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Answer::Unreadable,
+                // What does not change by itself is not tried again for ever.
+                Some(
+                    RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+                    | RDKafkaErrorCode::OffsetMetadataTooLarge,
+                ) => Answer::Fatal(self.problem(&error)),
+                _ => Answer::Refused(Problem::new(error.to_string(), "")),
+            };
         }
         if is_fenced(&error) {
             self.fenced.retain(|before| before.elapsed() < RIVAL);
@@ -146,9 +164,14 @@ impl Committer {
             if self.fenced.len() >= RIVAL_TIMES {
                 return Answer::Fatal(Problem::new(
                     format!("another process commits under the same `transactional.id` {}", self.id),
-                    "give each process a `kafka.instance` of its own, or stop the other one",
+                    "stop the other one, or give each process a `kafka.instance` of its own: without one it is called \
+                     as its host is, and hosts may have one name",
                 ));
             }
+            let id = &self.id;
+            return self.start_anew(&format!(
+                "another process has taken the `transactional.id` {id}, or the brokers gave a slow transaction up"
+            ));
         }
         self.start_anew(&error.to_string())
     }
@@ -159,8 +182,9 @@ impl Committer {
         loop {
             match self.begin(None) {
                 Ok(_) => return Answer::Unknown(Problem::new(why.to_owned(), "")),
-                Err(problem) => {
-                    tracing::debug!("a new producer for {}: {problem}", self.id);
+                Err(error) if is_not_allowed(&error) => return Answer::Fatal(self.problem(&error)),
+                Err(error) => {
+                    tracing::debug!("a new producer for {}: {error}", self.id);
                     std::thread::sleep(PAUSE);
                 }
             }
@@ -170,10 +194,15 @@ impl Committer {
     fn problem(&self, error: &KafkaError) -> Problem {
         let id = &self.id;
         let without = "or set `delivery: at-least-once`";
-        match transaction_error(error).map(|error| error.code()).or_else(|| error.rdkafka_error_code()) {
-            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => Problem::new(
-                format!("not allowed to use the `transactional.id` {id}, which exactly-once needs"),
-                format!("grant WRITE and DESCRIBE on the transactional id to this user, {without}"),
+        match code(error) {
+            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => Right::TransactionalId(id).missing(),
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Right::Group(&self.group).missing(),
+            Some(RDKafkaErrorCode::OffsetMetadataTooLarge) => Problem::new(
+                format!(
+                    "the brokers at {} take less than {LONGEST} bytes with an offset, which exactly-once needs",
+                    self.brokers
+                ),
+                format!("set their `offset.metadata.max.bytes` to {LONGEST}, as it is by default, {without}"),
             ),
             Some(RDKafkaErrorCode::UnsupportedVersion | RDKafkaErrorCode::UnsupportedFeature) => Problem::new(
                 format!("the brokers at {} have no transactions, which exactly-once needs", self.brokers),
@@ -199,6 +228,21 @@ fn persistently(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), 
             result => return result,
         }
     }
+}
+
+fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    transaction_error(error).map(|error| error.code()).or_else(|| error.rdkafka_error_code())
+}
+
+fn is_not_allowed(error: &KafkaError) -> bool {
+    matches!(
+        code(error),
+        Some(
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+        )
+    )
 }
 
 fn transaction_error(error: &KafkaError) -> Option<&rdkafka::error::RDKafkaError> {

@@ -79,7 +79,7 @@ impl Claims {
         }
         let instance = Instance::take(&pipeline, kafka.instance.as_deref());
         let id = format!("{pipeline}-{}", instance.name);
-        let Some(transactions) = Transactions::start(&id, kafka, stop)? else { return Ok(None) };
+        let Some(transactions) = Transactions::start(&id, &pipeline, kafka, stop)? else { return Ok(None) };
         Ok(Some(Self {
             pipeline,
             transactions,
@@ -328,6 +328,9 @@ impl Coordinator {
     pub(super) fn read_again(&mut self, spans: &[Span], why: &Problem) {
         // Nobody need wait for them in partitions that are not read any more.
         self.watermarks.refused(spans);
+        if self.failed.is_some() {
+            return;
+        }
         let ours = |span: &&Span| {
             let holding = self.holdings.get(&span.owned.partition).filter(|h| h.owned == span.owned);
             holding.is_some_and(|h| !matches!(h.state, State::Gone | State::Stopped))

@@ -1,6 +1,8 @@
 //! How partitions go: what was read is written within a bounded time, what is written is committed, then they are given
 //! back. Also the commits meanwhile, and the end.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -9,9 +11,11 @@ use rdkafka::types::RDKafkaErrorCode;
 use rowfall_dialects::failpoint;
 
 use super::{Claims, Coordinator, POLL, names};
+use crate::outage::Outage;
 use crate::problem::Problem;
 use crate::source::consumer::{Answer, Due, Event};
-use crate::source::position::TopicPartition;
+use crate::source::position::{Offset, TopicPartition};
+use crate::source::rights::Right;
 use crate::source::worker::Command;
 
 /// How long a revoke waits for what was read to be written. The group waits with it.
@@ -26,6 +30,35 @@ const HAND_OVER_WAIT: Duration = Duration::from_secs(1);
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 /// How long the group may take to hear that this process is gone.
 const LEAVE: Duration = Duration::from_secs(1);
+
+/// A group that changes refuses commits for as long as that takes.
+const REFUSED_LONG: Duration = Duration::from_secs(20);
+
+/// Commits that are refused again and again: whoever waits for their rows is told.
+#[derive(Default)]
+pub(super) struct Refusals {
+    since: Option<Instant>,
+    said: Outage,
+}
+
+impl Refusals {
+    /// One more, with exactly-once or not.
+    fn again(&mut self, why: &Problem, is_claimed: bool) {
+        let since = self.since.get_or_insert_with(Instant::now).elapsed();
+        if since >= REFUSED_LONG && self.said.goes_on().is_some() {
+            let what = if is_claimed { ", and nothing is written before it does" } else { "" };
+            tracing::warn!(seconds = since.as_secs(), "the group takes no offsets{what}: {why}");
+        }
+    }
+
+    /// The group takes them.
+    fn over(&mut self) {
+        self.since = None;
+        if self.said.over().is_some() {
+            tracing::info!("the group takes offsets again");
+        }
+    }
+}
 
 /// When a revoke that comes now is answered at the latest.
 pub(super) fn deadline() -> Instant {
@@ -184,6 +217,9 @@ impl Coordinator {
 
     /// Sends what is due; false when nothing is.
     fn send_due(&mut self) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
         let due = match &mut self.claims {
             Some(claims) => claims.next(&mut self.watermarks, &self.holdings),
             None => {
@@ -224,6 +260,7 @@ impl Coordinator {
         match answer {
             Answer::Taken(refused) => {
                 self.claims.as_mut().into_iter().for_each(Claims::committed);
+                self.refusals.over();
                 let mut result = Ok(());
                 for (partition, code) in refused {
                     // The topic is being deleted: there is nothing to commit any more.
@@ -237,7 +274,13 @@ impl Coordinator {
             Answer::Refused(problem) => {
                 self.watermarks.forget_told();
                 self.claims.as_mut().into_iter().for_each(Claims::refused);
+                self.refusals.again(&problem, self.claims.is_some());
                 Err(problem.what)
+            }
+            Answer::Unreadable => {
+                self.watermarks.forget_told();
+                self.claims.as_mut().into_iter().for_each(Claims::refused);
+                Err(self.stop_unreadable())
             }
             Answer::Unknown(problem) => {
                 self.watermarks.forget_told();
@@ -247,10 +290,43 @@ impl Coordinator {
             }
             Answer::Fatal(problem) => {
                 let what = problem.what.clone();
+                // Its units may not be claimed: nobody waits for them, and nothing may have them written.
+                let spans = self.claims.as_mut().map(Claims::unknown).unwrap_or_default();
+                self.watermarks.refused(&spans);
                 self.failed.get_or_insert(problem);
                 Err(what)
             }
         }
+    }
+
+    /// Stops the partitions of topics that may not be read any more. Nothing of them is committed: it would be refused,
+    /// and with it what is committed together. What was claimed of them waits for the next run. Answers why.
+    fn stop_unreadable(&mut self) -> String {
+        let topics: BTreeSet<_> = self.holdings.keys().map(|partition| Arc::clone(&partition.topic)).collect();
+        let names: Vec<_> = topics.iter().map(|topic| &**topic).collect();
+        let unreadable = self.consumer().unreadable(&names);
+        for (partition, owned) in
+            self.holdings.values().map(|h| (h.owned.partition.clone(), Arc::clone(&h.owned))).collect::<Vec<_>>()
+        {
+            if unreadable.iter().any(|name| **name == *partition.topic) {
+                let at = self.watermarks.written_of(&partition);
+                let at = at.or_else(|| Some(self.holdings[&partition].committed.as_ref()?.offset));
+                self.stop(
+                    &owned,
+                    at.unwrap_or(Offset(-1)),
+                    Right::Topic(&partition.topic).missing().within(&partition.to_string()),
+                );
+                self.watermarks.release(&partition);
+                self.claims.as_mut().into_iter().for_each(|claims| claims.forget(std::slice::from_ref(&partition)));
+            }
+        }
+        let problem =
+            Problem::new("not allowed to commit the offsets of a topic", "grant READ on its topics to this user");
+        if unreadable.is_empty() {
+            // Brokers that do not tell of which.
+            self.refusals.again(&problem, self.claims.is_some());
+        }
+        problem.what
     }
 
     /// Closes and writes what was read, commits what is written, leaves the group. True when rows had to be given up.
@@ -276,14 +352,14 @@ impl Coordinator {
             if self.settle(&all, deadline.map_or(step, |d| d.min(step))) {
                 break true;
             }
-            if !orderly || deadline.is_some_and(|d| Instant::now() >= d) {
+            if !orderly || self.failed.is_some() || deadline.is_some_and(|d| Instant::now() >= d) {
                 break false;
             }
             // The group is served while a slow database is waited for.
             self.serve_while_finishing(Duration::ZERO, deadline);
             self.commit();
         };
-        if orderly {
+        if orderly && self.failed.is_none() {
             let latest = Instant::now() + COMMIT_WAIT;
             // What was written before a signal's patience ended is committed still.
             let deadline = deadline.map_or(latest, |d| d.max(Instant::now() + Duration::from_millis(250)).min(latest));

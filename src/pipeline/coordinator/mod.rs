@@ -135,13 +135,14 @@ pub(super) struct Coordinator {
     taking: TakeOver,
     /// With exactly-once into a database that keeps tokens.
     claims: Option<Claims>,
-    /// Why nothing works any more.
+    /// Why nothing works any more: nothing is committed from then on.
     failed: Option<Problem>,
     /// Whether the run ends: nothing is read any more.
     finishing: bool,
     committed_at: Instant,
     /// The commit that is under way.
     committing: Option<Commit>,
+    refusals: hand_over::Refusals,
     looked_at: Instant,
     assigned_at: Option<Instant>,
     started_at: Instant,
@@ -180,6 +181,7 @@ impl Coordinator {
             finishing: false,
             committed_at: Instant::now(),
             committing: None,
+            refusals: hand_over::Refusals::default(),
             looked_at: Instant::now(),
             assigned_at: None,
             started_at: Instant::now(),
@@ -193,6 +195,7 @@ impl Coordinator {
         let started = self.assigned_at.unwrap_or(self.started_at);
         let stopped = std::mem::take(&mut self.stopped).into_values().map(|stop| stop.problem);
         let stopped = stopped.chain(std::mem::take(&mut self.unready).into_values()).collect();
+        let result = self.failed.map_or(result, Err);
         result.map(|()| Summary { records: rows, rows, elapsed: started.elapsed(), stopped, unwritten })
     }
 
@@ -229,8 +232,8 @@ impl Coordinator {
             if is_due || self.claims.as_ref().is_some_and(Claims::is_wanted) {
                 self.commit();
             }
-            if let Some(problem) = self.failed.take() {
-                return Err(problem);
+            if let Some(problem) = &self.failed {
+                return Err(problem.clone());
             }
             if is_due {
                 self.committed_at = Instant::now();

@@ -21,15 +21,18 @@ pub(in crate::source) struct Description {
     pub(in crate::source) id: Option<String>,
     /// The partitions' numbers, or why the topic cannot be described.
     pub(in crate::source) partitions: Result<Vec<i32>, RDKafkaErrorCode>,
+    /// Whether this user may read it; `None` where that was not asked, or the brokers do not tell.
+    pub(in crate::source) may_read: Option<bool>,
 }
 
-/// Asks the brokers for these topics and waits for the answer.
+/// Asks the brokers for these topics, and `with_rights` what this user may do with them, and waits for the answer.
 ///
 /// # Errors
-/// When none answers in this time.
+/// When none answers in this time; and when they cannot tell of rights.
 pub(in crate::source) fn describe_topics<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     names: &[&str],
+    with_rights: bool,
     timeout: Duration,
 ) -> Result<Vec<Description>, RDKafkaErrorCode> {
     if names.is_empty() {
@@ -50,6 +53,9 @@ pub(in crate::source) fn describe_topics<C: ConsumerContext>(
         rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), ptr::null_mut(), 0);
         if let Some(broker) = broker {
             rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+        }
+        if with_rights {
+            ask_for_rights(options);
         }
         let topics = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         rd::rd_kafka_DescribeTopics(client, topics, options, answers.0.as_ptr());
@@ -75,6 +81,77 @@ pub(in crate::source) fn describe_topics<C: ConsumerContext>(
     Ok(described)
 }
 
+/// Whether this user may read, and commit to, the group; `None` when the brokers do not tell.
+///
+/// # Errors
+/// When the group's coordinator does not answer in this time, or cannot tell of rights.
+pub(in crate::source) fn may_read_group<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    name: &str,
+    timeout: Duration,
+) -> Result<Option<bool>, RDKafkaErrorCode> {
+    let name = CString::new(name).expect("group names hold no NUL");
+    let client = consumer.client().native_ptr();
+    let answers = Answers::new(consumer);
+    // SAFETY: the handle is valid; librdkafka copies names and options, which are destroyed once, here.
+    unsafe {
+        let what = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
+        let options = rd::rd_kafka_AdminOptions_new(client, what);
+        rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), ptr::null_mut(), 0);
+        ask_for_rights(options);
+        let mut names = [name.as_ptr()];
+        rd::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, answers.0.as_ptr());
+        rd::rd_kafka_AdminOptions_destroy(options);
+    }
+    let answer = answers.next(timeout + Duration::from_secs(1)).ok_or(RDKafkaErrorCode::OperationTimedOut)?;
+    answer.error()?;
+    // SAFETY: the result and all that is read of it live as long as the answer.
+    unsafe {
+        let result = rd::rd_kafka_event_DescribeConsumerGroups_result(answer.0.as_ptr());
+        if result.is_null() {
+            return Err(RDKafkaErrorCode::Fail);
+        }
+        let mut count = 0;
+        let groups = rd::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+        if count == 0 {
+            return Ok(None);
+        }
+        let group = *groups;
+        match rd::rd_kafka_error_code(rd::rd_kafka_ConsumerGroupDescription_error(group)) {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED => return Ok(Some(false)),
+            error => return Err(error.into()),
+        }
+        let operations = rd::rd_kafka_ConsumerGroupDescription_authorized_operations(group, &raw mut count);
+        Ok(may_read(operations, count))
+    }
+}
+
+/// # Safety
+/// The options must be valid.
+unsafe fn ask_for_rights(options: *mut rd::rd_kafka_AdminOptions_t) {
+    // SAFETY: the caller's; the error is ours, and null when there is none.
+    unsafe {
+        let error = rd::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        if !error.is_null() {
+            rd::rd_kafka_error_destroy(error);
+        }
+    }
+}
+
+/// Whether reading is among what this user may do; `None` when the brokers do not tell.
+///
+/// # Safety
+/// There must be so many operations, unless there are none.
+unsafe fn may_read(operations: *const rd::rd_kafka_AclOperation_t, count: usize) -> Option<bool> {
+    if operations.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's.
+    let operations = unsafe { std::slice::from_raw_parts(operations, count) };
+    Some(operations.contains(&rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ))
+}
+
 /// # Safety
 /// The description must be valid.
 unsafe fn description(topic: *const rd::rd_kafka_TopicDescription_t) -> Description {
@@ -93,7 +170,9 @@ unsafe fn description(topic: *const rd::rd_kafka_TopicDescription_t) -> Descript
         } else {
             Err(error.into())
         };
-        Description { name, id, partitions }
+        let mut count = 0;
+        let operations = rd::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+        Description { name, id, partitions, may_read: may_read(operations, count) }
     }
 }
 
