@@ -2,10 +2,11 @@
 //! database cannot tell any more.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::claim::Claim;
+use crate::claim::{Claim, Range};
 use crate::config::Settings;
 use crate::problem::Problem;
 use crate::source::consumer::{Answer, Consumer, Due};
@@ -61,6 +62,7 @@ pub fn end(settings: &Settings, nonce: u64, verdict: Verdict) -> Result<String, 
     consumer.refuse_members()?;
     let mut due = Vec::new();
     let mut fresh = None;
+    let mut deleted = String::new();
     for (partition, committed) in committed {
         let Some(Committed { offset, note, claims: Ok(claims) }) = committed else { continue };
         let Some(index) = claims.iter().position(|claim| claim.nonce == nonce) else { continue };
@@ -74,8 +76,13 @@ pub fn end(settings: &Settings, nonce: u64, verdict: Verdict) -> Result<String, 
             Verdict::Written => (end, claims[1..].to_vec()),
             Verdict::Missing => {
                 // The same one for all its partitions.
-                let fresh = fresh.get_or_insert_with(|| Claim::new(claims[0].ranges.clone()));
-                (offset, std::iter::once(fresh.clone()).chain(claims[1..].iter().cloned()).collect())
+                let fresh = match &mut fresh {
+                    Some(fresh) => fresh,
+                    None => fresh.insert(what_is_left(&consumer, &partition.topic, &claims[0], &mut deleted)?),
+                };
+                let start = fresh.of(partition.partition).map_or(end, |range| range.start);
+                let fresh = Some(fresh.clone()).filter(|fresh| !fresh.ranges.is_empty());
+                (start, fresh.into_iter().chain(claims[1..].iter().cloned()).collect())
             }
         };
         due.push(Due { partition, offset, metadata: note.with(&claims) });
@@ -103,7 +110,24 @@ pub fn end(settings: &Settings, nonce: u64, verdict: Verdict) -> Result<String, 
         Verdict::Written => "the next run goes on behind it",
         Verdict::Missing => "the next run writes it again",
     };
-    Ok(format!("{nonce:016x}, {} partitions: {what}\n", due.len()))
+    Ok(format!("{deleted}{nonce:016x}, {} partitions: {what}\n", due.len()))
+}
+
+/// The claim of what the topic still has of this one, under a new number; what it has not is told.
+fn what_is_left(consumer: &Consumer, topic: &Arc<str>, claim: &Claim, deleted: &mut String) -> Result<Claim, Problem> {
+    let mut ranges = Vec::new();
+    for range in &claim.ranges {
+        let partition = TopicPartition { topic: Arc::clone(topic), partition: range.partition };
+        let (oldest, _) = consumer.range(&partition)?;
+        let start = oldest.max(range.start).min(range.end);
+        if start > range.start {
+            let _ = writeln!(deleted, "{partition}: the records from {} to {start} were deleted", range.start);
+        }
+        if start < range.end {
+            ranges.push(Range { start, ..*range });
+        }
+    }
+    Ok(Claim::new(ranges))
 }
 
 /// What the group has of all partitions that the routes take.

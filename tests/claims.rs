@@ -12,7 +12,7 @@ use rowfall_services::Services;
 use crate::support::{self, ConfigFile, Output, Rowfall, eventually, query};
 use crate::workload;
 
-const COUNT: u64 = 300;
+pub(crate) const COUNT: u64 = 300;
 
 /// A topic with records, a table made like this of the workload's columns, and the file that moves one into the other.
 fn course(services: &Services, name: &str, table: &str) -> (String, ConfigFile) {
@@ -106,18 +106,23 @@ fn what_would_have_rows_twice_is_refused_by_name() {
 /// A process that dies between the claim and the insert leaves something begun.
 fn begun(services: &Services, name: &str) -> (String, ConfigFile, String) {
     let (name, config) = course(services, name, "ENGINE = MergeTree ORDER BY id");
-    let mut process = Rowfall::with_config("run", &config, &[]).env("ROWFALL_FAILPOINT", "claimed").start();
-    eventually("it ends at its place", Duration::from_secs(60), || !process.is_running());
-    drop(process);
-    let offsets = rowfall("offsets", &config, &[]);
-    assert_eq!(offsets.code(), 0, "{offsets:#?}");
-    let line = offsets.stdout.lines().find(|line| line.contains("  begun ")).expect("something was begun");
-    let number = line.rsplit(' ').next().expect("its number").to_owned();
+    let number = die(&config, "claimed");
     (name, config, number)
 }
 
+/// Has a process die at this place; the number of the first claim that it leaves.
+pub(crate) fn die(config: &ConfigFile, failpoint: &str) -> String {
+    let mut process = Rowfall::with_config("run", config, &[]).env("ROWFALL_FAILPOINT", failpoint).start();
+    eventually("it ends at its place", Duration::from_secs(60), || !process.is_running());
+    drop(process);
+    let offsets = rowfall("offsets", config, &[]);
+    assert_eq!(offsets.code(), 0, "{offsets:#?}");
+    let line = offsets.stdout.lines().find(|line| line.contains("  begun ")).expect("something was begun");
+    line.rsplit(' ').next().expect("its number").to_owned()
+}
+
 /// Says it as soon as the group has forgotten the process that died.
-fn say(config: &ConfigFile, what: &str, number: &str) -> String {
+pub(crate) fn say(config: &ConfigFile, what: &str, number: &str) -> String {
     let mut said = String::new();
     eventually("the group is empty", Duration::from_secs(60), || {
         let output = rowfall("offsets", config, &[what, number]);

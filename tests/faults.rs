@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{ClickHouse, Kafka};
 
 use crate::load::Load;
@@ -350,7 +346,7 @@ fn an_offset_that_retention_has_deleted_is_never_jumped() {
     workload::produce(brokers, name, 2, 0..10_000);
     assert_eq!(course.start_until_end().wait(PATIENCE).rows(), 10_000);
     workload::produce(brokers, name, 2, 10_000..20_000);
-    delete_records(&services.kafka, name, 1, 6_000);
+    support::delete_records(&services.kafka, name, 1, 6_000);
 
     let output = course.start_until_end().wait(PATIENCE);
     println!("{}", output.stderr);
@@ -361,19 +357,6 @@ fn an_offset_that_retention_has_deleted_is_never_jumped() {
     assert_eq!(course.rows(), 15_000);
     let places = support::committed_and_end(&services.kafka, name, name, 2);
     assert_eq!(places, [(Some(10_000), 10_000), (Some(5_000), 10_000)]);
-}
-
-/// Deletes all records of the partition before this offset, as retention does.
-fn delete_records(kafka: &Kafka, topic: &str, partition: i32, before: i64) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().expect("an admin client");
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let deleted = runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).expect("the broker answers");
-    for element in deleted.elements() {
-        element.error().unwrap_or_else(|error| panic!("{topic}[{partition}]: {error}"));
-    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod places;
 mod plan;
 mod postgres;
 mod pressure;
+mod ranges;
 mod records;
 mod rights;
 mod rivals;

@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{ClickHouse, Kafka, Services};
 
 use crate::workload;
@@ -313,6 +313,19 @@ pub(crate) fn produce(kafka: &Kafka, topic: &str, partition: i32, values: &[&str
         workload::send(&producer, BaseRecord::<(), str>::to(topic).partition(partition).payload(value));
     }
     producer.flush(Duration::from_secs(60)).expect("all are acknowledged");
+}
+
+/// Deletes all records of the partition before this offset, as retention does.
+pub(crate) fn delete_records(kafka: &Kafka, topic: &str, partition: i32, before: i64) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().expect("an admin client");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let deleted = runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).expect("the broker answers");
+    for element in deleted.elements() {
+        element.error().unwrap_or_else(|error| panic!("{topic}[{partition}]: {error}"));
+    }
 }
 
 /// Per partition, what the group has committed and where the records end that a reader may see (the last stable offset).

@@ -279,9 +279,10 @@ impl Coordinator {
                 // Whatever waits for it waits for nothing else any more.
                 let partitions: Vec<_> = waits.iter().map(|owned| owned.partition.clone()).collect();
                 claims.forget(&partitions);
-                let problem = problem.or_hint(
-                    "see whether the table has these rows, stop rowfall, and say so: `rowfall offsets` lists what was begun",
-                );
+                let problem = problem.or_hint(&format!(
+                    "see whether the table has these rows, stop rowfall, and say so: `rowfall offsets --written {nonce:016x}`, \
+                     or, if it has none of them, `rowfall offsets --write-again {nonce:016x}`"
+                ));
                 let doing = format!("topic {topic}, writing again what was claimed ({})", ranges(&claim));
                 for owned in waits {
                     let at = self.holdings.get(&owned.partition).and_then(|h| h.committed.as_ref());
