@@ -76,7 +76,7 @@ pub fn read(
                     ));
                 }
                 Content::EndOfPartition => true,
-                Content::Error(code) => match partition_problem(code, &message.topic(), &message.error_text()) {
+                Content::Error(code) => match partition_problem(code, message.topic(), &message.error_text()) {
                     Some(problem) => return Err(problem),
                     None => false,
                 },

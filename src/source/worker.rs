@@ -209,7 +209,7 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                 reached
             }
             Content::Error(code) => {
-                match super::consumer::partition_problem(code, &message.topic(), &message.error_text()) {
+                match super::consumer::partition_problem(code, message.topic(), &message.error_text()) {
                     Some(why) => {
                         let at = read.position.unwrap_or(offset);
                         if super::consumer::is_out_of_range(code) {
