@@ -13,6 +13,13 @@ use crate::source::consumer::Due;
 use crate::source::position::{Owned, Span, TopicPartition};
 use crate::source::start::CommitNote;
 
+/// Bytes that one transaction commits at most. Brokers write it as one batch, which they refuse beyond 1 MiB
+/// (`message.max.bytes`), whenever it comes.
+const TRANSACTION: usize = 900_000;
+
+/// Bytes that an offset takes beside its metadata, with long names of topic and group.
+const OFFSET: usize = 512;
+
 /// The period in which a partition is ours, and what is noted with its offsets; nothing for others.
 pub(super) type Ours<'a> = dyn Fn(&TopicPartition) -> Option<(&'a Arc<Owned>, &'a CommitNote)> + 'a;
 
@@ -47,9 +54,11 @@ impl Ledger {
         !self.waiting.is_empty()
     }
 
-    /// What the next transaction commits: the offsets that are due, and the claims of all units that can be claimed.
+    /// What the next transaction commits: the claims of all units that can be claimed, and the offsets that are due. What
+    /// it has no room for is left for the one behind it.
     pub(super) fn next<'a>(&mut self, watermarks: &mut Watermarks, ours: &Ours<'a>) -> Vec<Due> {
-        let mut due: BTreeSet<_> = watermarks.take_due().into_iter().map(|(partition, _)| partition).collect();
+        let passed = watermarks.take_due();
+        let (mut due, mut room) = (BTreeSet::new(), TRANSACTION);
         for (partition, claims) in &mut self.named {
             let written = watermarks.written_of(partition);
             claims.retain(|claim| claim.of(partition.partition).map(|range| range.end) > written);
@@ -69,20 +78,33 @@ impl Ledger {
             }
             let claim = claim(&unclaimed.spans);
             let length = " claim=".len() + claim.to_string().len();
-            let fits = |partition: &TopicPartition| {
-                let before = ours(partition).map_or(0, |(_, note)| self.metadata(partition, note).len());
-                before + length <= LONGEST
-            };
-            if partitions().any(|partition| held_up.contains(partition)) || !partitions().all(fits) {
+            let before: Vec<_> = partitions().map(|partition| self.length(partition, ours)).collect();
+            let fits = before.iter().all(|before| before + length <= LONGEST);
+            let named = partitions().zip(before).filter(|(partition, _)| !due.contains(*partition));
+            let size = named.map(|(_, before)| OFFSET + before).sum::<usize>() + length * unclaimed.spans.len();
+            if !fits || size > room || partitions().any(|partition| held_up.contains(partition)) {
                 held_up.extend(partitions().cloned());
                 self.waiting.push(unclaimed);
                 continue;
             }
+            room -= size;
             for partition in partitions() {
                 self.named.entry(partition.clone()).or_default().push(claim.clone());
                 due.insert(partition.clone());
             }
             self.under_way.push((unclaimed, claim));
+        }
+        for (partition, _) in passed {
+            if due.contains(&partition) {
+                continue;
+            }
+            match room.checked_sub(OFFSET + self.length(&partition, ours)) {
+                Some(left) => {
+                    room = left;
+                    due.insert(partition);
+                }
+                None => watermarks.forget_told_of(&partition),
+            }
         }
         let due = due.into_iter().filter_map(|partition| {
             let (_, note) = ours(&partition)?;
@@ -102,6 +124,11 @@ impl Ledger {
     /// What is committed with a partition's offset.
     fn metadata(&self, partition: &TopicPartition, note: &CommitNote) -> String {
         note.with(self.named.get(partition).map_or(&[], Vec::as_slice))
+    }
+
+    /// Bytes of its metadata as they are now.
+    fn length(&self, partition: &TopicPartition, ours: &Ours<'_>) -> usize {
+        ours(partition).map_or(0, |(_, note)| self.metadata(partition, note).len())
     }
 
     /// The unit is not written, nor what stands behind it; what it holds of partitions that stay is read again.
@@ -300,5 +327,49 @@ mod tests {
         assert!((50..400).contains(&named), "{named}");
         assert!(world.ledger.has_waiting());
         drop(claimed);
+    }
+
+    /// 1,600 partitions, in units of 64, as a batch of one worker: more than brokers take in one transaction.
+    #[test]
+    fn what_a_transaction_has_no_room_for_is_in_those_behind_it() {
+        const COUNT: i32 = 1_600;
+        let (mut ledger, mut watermarks, note) = (Ledger::default(), Watermarks::default(), CommitNote::default());
+        let own = |number| Arc::new(Owned { partition: partition(number), period: Period(1), taken: None });
+        let owned: Vec<_> = (0..COUNT).map(own).collect();
+        let ours = |p: &TopicPartition| Some((&owned[usize::try_from(p.partition).unwrap()], &note));
+        owned.iter().for_each(|owned| watermarks.own(owned, Some(Offset(1_000_000_000))));
+        let span = |owned: &Arc<Owned>, from: i64| Span {
+            owned: Arc::clone(owned),
+            start: Offset(1_000_000_000 + from),
+            end: Offset(1_000_000_100 + from),
+        };
+        // Those that are written already want to be passed meanwhile.
+        let before: Vec<_> = owned.iter().map(|owned| span(owned, 0)).collect();
+        watermarks.closed(&before);
+        watermarks.written(&before);
+        let mut claimed = Vec::new();
+        for owned in owned.chunks(64) {
+            let spans: Vec<_> = owned.iter().map(|owned| span(owned, 100)).collect();
+            watermarks.closed(&spans);
+            let (claim, told) = oneshot::channel();
+            ledger.wait(spans, claim);
+            claimed.push(told);
+        }
+        let (mut passed, mut transactions) = (BTreeSet::new(), 0);
+        loop {
+            let due = ledger.next(&mut watermarks, &ours);
+            if due.is_empty() {
+                break;
+            }
+            transactions += 1;
+            let size: usize = due.iter().map(|due| due.metadata.len() + 100).sum();
+            assert!(size <= 1_000_000, "{size}");
+            assert!(due.iter().all(|due| due.offset == Offset(1_000_000_100)));
+            passed.extend(due.into_iter().map(|due| due.partition));
+            ledger.committed("p");
+        }
+        assert_eq!((passed.len(), ledger.has_waiting()), (1_600, false));
+        assert!(claimed.iter_mut().all(|told| told.try_recv().is_ok()));
+        assert!((2..10).contains(&transactions), "{transactions}");
     }
 }
