@@ -427,7 +427,7 @@ mod tests {
                 prop_assert_eq!(numbers, (0..turns.len()).filter(theirs).collect::<Vec<_>>());
                 for (partition, start, end) in spans {
                     let of = || turns.iter().enumerate().filter(|(_, turn)| **turn == partition);
-                    let (first, last) = (of().next().unwrap().0, of().last().unwrap().0);
+                    let (first, last) = (of().next().unwrap().0, of().next_back().unwrap().0);
                     prop_assert_eq!((start, end), (i64::try_from(first).unwrap(), i64::try_from(last + 1).unwrap()));
                 }
             }

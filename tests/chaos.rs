@@ -73,6 +73,8 @@ struct Stage {
     /// One for each process, and one for a third.
     configs: [ConfigFile; 3],
     processes: Vec<Process>,
+    /// What those that were killed have said.
+    said: Vec<String>,
     source: Option<Source>,
     _folder: tempfile::TempDir,
 }
@@ -87,7 +89,12 @@ impl Chaos {
         let began = Instant::now();
         let mut stage = Stage::new(self);
         let mut random = StdRng::seed_from_u64(seed);
-        let all = Fault::of(self.database);
+        let mut all = Fault::of(self.database);
+        if self.group == Group::Static {
+            // After the leader came back as itself nobody looks for new partitions (KIP-814, which librdkafka lacks): they
+            // wait for the next change of the group.
+            all.retain(|fault| *fault != Fault::AddPartition);
+        }
         let mut verdict = Verdict::default();
         stage.wait_until_arrived(1_000);
         for _ in 0..faults {
@@ -185,7 +192,17 @@ impl Stage {
             ))
         });
         let source = Some(Source::start(&kafka, &name, chaos.kind));
-        let mut stage = Self { kafka, place, name, chaos, configs, processes: Vec::new(), source, _folder: folder };
+        let mut stage = Self {
+            kafka,
+            place,
+            name,
+            chaos,
+            configs,
+            processes: Vec::new(),
+            said: Vec::new(),
+            source,
+            _folder: folder,
+        };
         stage.processes = (0..2).map(|index| stage.start(index, None)).collect();
         stage
     }
@@ -199,6 +216,9 @@ impl Stage {
 
     fn start(&self, index: usize, failpoint: Option<&str>) -> Process {
         let mut rowfall = Rowfall::with_config("run", &self.configs[index], &["--output", "json"]);
+        if std::env::var_os("ROWFALL_CHAOS_DEBUG").is_some() {
+            rowfall = rowfall.env("ROWFALL_LOG", "rowfall=debug");
+        }
         for (name, value) in [("ROWFALL_FAILPOINT", failpoint), ("ROWFALL_MUTANT", self.chaos.mutant)] {
             if let Some(value) = value {
                 rowfall = rowfall.env(name, value);
@@ -210,7 +230,14 @@ impl Stage {
     /// Kills a process, and starts it anew.
     fn replace(&mut self, which: usize, failpoint: Option<&str>) {
         let new = self.start(which, failpoint);
-        std::mem::replace(&mut self.processes[which], new).kill9();
+        let killed = std::mem::replace(&mut self.processes[which], new);
+        self.said.push(format!(
+            "{}, killed at {:?}\n{}",
+            self.configs[which].path.display(),
+            std::time::SystemTime::UNIX_EPOCH.elapsed(),
+            killed.said()
+        ));
+        killed.kill9();
     }
 
     fn wait_for_end(&mut self, which: usize, at_most: Duration) {
@@ -249,7 +276,9 @@ impl Stage {
 
     /// Until everything is where it belongs, or nobody would wait longer; then what is missing.
     fn end(mut self, verdict: &mut Verdict) {
-        let (produced, newest) = self.source.take().expect("it is not over").end();
+        let source = self.source.take().expect("it is not over");
+        let partitions = source.partitions();
+        let (produced, newest) = source.end();
         verdict.produced = produced;
         // Those that ended at their place without having been replaced.
         for index in 0..self.processes.len() {
@@ -281,6 +310,30 @@ impl Stage {
             assert_eq!(output.code(), 0, "{output:#?}");
         }
         assert!(self.count(produced, &newest, verdict), "the database is up");
+        if !is_whole {
+            self.said.iter().for_each(|said| println!("killed:\n{said}"));
+            self.tell_what_is_missing(produced, partitions);
+        }
+    }
+
+    /// Which numbers, and how far the group has come.
+    fn tell_what_is_missing(&self, produced: i64, partitions: i64) {
+        let partitions = i32::try_from(partitions).expect("small");
+        for (partition, (committed, end)) in
+            support::committed_and_end(&self.kafka, &self.name, &self.name, partitions).into_iter().enumerate()
+        {
+            println!("partition {partition}: {committed:?} of {end} committed");
+        }
+        if self.chaos.kind == Kind::Changes {
+            return;
+        }
+        let mut found = vec![false; usize::try_from(produced).expect("small")];
+        for table in self.tables() {
+            let rows = self.place.ask(&format!("SELECT id FROM {table} WHERE id >= 0")).expect("the database is up");
+            rows.iter().for_each(|row| found[usize::try_from(row[0].expect("a number")).expect("small")] = true);
+        }
+        let missing: Vec<_> = (0..found.len()).filter(|number| !found[*number]).collect();
+        println!("missing: {:?} …, the last {:?}", &missing[..missing.len().min(50)], missing.last());
     }
 
     /// Whether the database answered.

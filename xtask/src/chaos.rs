@@ -59,6 +59,9 @@ struct Course {
     faults: BTreeMap<String, Vec<Option<f64>>>,
 }
 
+/// Those of several courses.
+type Times<'c> = BTreeMap<&'c str, Vec<Option<f64>>>;
+
 impl Chaos {
     pub(crate) fn run(&self) -> Result<()> {
         if self.mutants {
@@ -121,7 +124,7 @@ fn tell(report: &Path) -> Result<()> {
     courses.iter().for_each(|course| row(&course.database, &course.delivery, &course.course, &[course]));
     row("all", "", "", &courses.iter().collect::<Vec<_>>());
 
-    let mut into: BTreeMap<(&str, &str), BTreeMap<&str, Vec<Option<f64>>>> = BTreeMap::new();
+    let mut into: BTreeMap<(&str, &str), Times<'_>> = BTreeMap::new();
     for course in &courses {
         let faults = into.entry((&course.database, &course.delivery)).or_default();
         for (fault, times) in &course.faults {
@@ -132,7 +135,7 @@ fn tell(report: &Path) -> Result<()> {
     println!("| --- |{}", " ---: |".repeat(into.len()));
     let names: std::collections::BTreeSet<_> = into.values().flat_map(BTreeMap::keys).collect();
     for name in names {
-        let cell = |faults: &BTreeMap<&str, Vec<Option<f64>>>| faults.get(*name).map_or_else(String::new, |t| times(t));
+        let cell = |faults: &Times<'_>| faults.get(*name).map_or_else(String::new, |t| times(t));
         println!("| {name} |{}", into.values().map(|faults| format!(" {} |", cell(faults))).collect::<String>());
     }
     Ok(())
