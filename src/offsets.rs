@@ -135,7 +135,7 @@ fn what_is_left(consumer: &Consumer, topic: &Arc<str>, claim: &Claim, deleted: &
 fn committed(settings: &Settings) -> Result<(Consumer, Vec<(TopicPartition, Option<Committed>)>), Problem> {
     let topics = topics::find(&settings.kafka, &settings.routes)?;
     let partitions: Vec<_> = topics.iter().flat_map(|topic| topic.each_partition()).collect();
-    let consumer = Consumer::new(&settings.name, &settings.kafka, 1 << 20)?;
+    let consumer = Consumer::new(&settings.name, &settings.kafka, 1 << 20, false)?;
     let committed = consumer.committed(&partitions)?;
     Ok((consumer, partitions.into_iter().zip(committed).collect()))
 }

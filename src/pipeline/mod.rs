@@ -138,7 +138,7 @@ enum Report {
 /// # Errors
 /// For a property that librdkafka refuses.
 pub fn missing_rights(settings: &Settings, connection: &Connection) -> Result<Vec<Problem>, Problem> {
-    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &[]))?;
+    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &[]), false)?;
     let mut problems: Vec<_> = consumer.refuse_without_right().err().into_iter().collect();
     let is_claimed = connection.exactly_once == Some(ExactlyOnce::Tokens)
         && delivery(settings, connection).is_ok_and(|delivery| delivery == Delivery::ExactlyOnce);
@@ -183,7 +183,8 @@ pub fn run(
         },
         _ => None,
     };
-    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead(settings, &preparation.topics))?;
+    let read_ahead = read_ahead(settings, &preparation.topics);
+    let consumer = Consumer::new(&settings.name, &settings.kafka, read_ahead, options.until_end)?;
     let budget = Budget::new(settings.memory - settings.memory / 8);
     // Of each worker once what it fills and once what is written, and once more for whoever is ahead.
     let largest = settings.memory / 8 * 7 / (2 * settings.workers + 1);

@@ -121,18 +121,19 @@ pub type Queue = MessageQueue<Context>;
 
 impl Consumer {
     /// Makes the member, without joining the group yet. `queued` bounds what librdkafka reads ahead, in bytes per
-    /// partition.
+    /// partition. `tells_ends`: whether its queues tell where partitions end, which whoever reads on does without: see
+    /// [`Self::go_on_at`].
     ///
     /// # Errors
     /// For a property that librdkafka refuses.
-    pub fn new(group: &str, kafka: &KafkaSettings, queued: usize) -> Result<Self, Problem> {
+    pub fn new(group: &str, kafka: &KafkaSettings, queued: usize, tells_ends: bool) -> Result<Self, Problem> {
         let mut config = base_config(kafka);
         let kilobytes = (queued / 1024).clamp(64, 2_097_151);
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
+            .set("enable.partition.eof", if tells_ends { "true" } else { "false" })
             // Where nothing is committed the start is given explicitly: an offset that retention has deleted is an
             // error of its partition, never jumped.
             .set("auto.offset.reset", "error")
@@ -314,7 +315,9 @@ impl Consumer {
     /// Goes on reading at these places. To be called before a rebalance is answered, for every partition that is kept:
     /// librdkafka pauses them meanwhile and then goes on behind what it handed over last, but counts the end of a
     /// partition, handed over in a batch of messages, as if it were a record (`rd_kafka_q_serve_rkmessages`, up to
-    /// 2.12.1 at least): the record that comes there would be jumped.
+    /// 2.12.1 at least): the record that comes there would be jumped. It also takes that place to be of leader epoch 0, and
+    /// a log that has another one by now to be truncated. A queue that is served meanwhile, by a worker that the system
+    /// held up, does that still: whoever need not know of ends is not told of them.
     ///
     /// # Errors
     /// When librdkafka refuses.
