@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::config::Route;
     use crate::source::position::{Period, TopicPartition};
-    use crate::testing::column;
+    use crate::testing::{column, record};
 
     /// A worker that reads partitions whose records are numbers.
     struct Reader {
@@ -335,15 +335,7 @@ mod tests {
         fn push(&mut self, open: &mut OpenUnits, partition: usize, offset: usize, number: &str) -> bool {
             let value = format!(r#"{{"n":{number}}}"#);
             let owned = &self.owned[partition];
-            let record = Record {
-                key: None,
-                value: Some(value.as_bytes()),
-                headers: &(),
-                topic: "t",
-                partition: owned.partition.partition,
-                offset: i64::try_from(offset).expect("small"),
-                era: 0,
-            };
+            let record = record(owned, i64::try_from(offset).expect("small"), &value);
             open.push(&self.units, 0, &mut self.decoder, owned, &record).is_ok()
         }
     }

@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rowfall_services::Kafka;
 
+use crate::exactly_once::Rows;
 use crate::support::{self, ConfigFile, Process, Rowfall};
 use fault::Fault;
 use place::{Database, Place};
@@ -216,9 +217,6 @@ impl Stage {
 
     fn start(&self, index: usize, failpoint: Option<&str>) -> Process {
         let mut rowfall = Rowfall::with_config("run", &self.configs[index], &["--output", "json"]);
-        if std::env::var_os("ROWFALL_CHAOS_DEBUG").is_some() {
-            rowfall = rowfall.env("ROWFALL_LOG", "rowfall=debug");
-        }
         for (name, value) in [("ROWFALL_FAILPOINT", failpoint), ("ROWFALL_MUTANT", self.chaos.mutant)] {
             if let Some(value) = value {
                 rowfall = rowfall.env(name, value);
@@ -231,12 +229,7 @@ impl Stage {
     fn replace(&mut self, which: usize, failpoint: Option<&str>) {
         let new = self.start(which, failpoint);
         let killed = std::mem::replace(&mut self.processes[which], new);
-        self.said.push(format!(
-            "{}, killed at {:?}\n{}",
-            self.configs[which].path.display(),
-            std::time::SystemTime::UNIX_EPOCH.elapsed(),
-            killed.said()
-        ));
+        self.said.push(killed.said());
         killed.kill9();
     }
 
@@ -311,7 +304,7 @@ impl Stage {
         }
         assert!(self.count(produced, &newest, verdict), "the database is up");
         if !is_whole {
-            self.said.iter().for_each(|said| println!("killed:\n{said}"));
+            self.said.iter().for_each(|said| println!("one that was killed:\n{said}"));
             self.tell_what_is_missing(produced, partitions);
         }
     }
@@ -338,7 +331,7 @@ impl Stage {
 
     /// Whether the database answered.
     fn count(&self, produced: i64, newest: &std::collections::HashMap<i64, i64>, verdict: &mut Verdict) -> bool {
-        let all = |sql: &dyn Fn(&String) -> String| -> Option<Vec<Vec<Option<i64>>>> {
+        let all = |sql: &dyn Fn(&String) -> String| -> Option<Rows> {
             let each = self.tables().iter().map(|table| self.place.ask(&sql(table))).collect::<Option<Vec<_>>>()?;
             Some(each.concat())
         };

@@ -46,8 +46,9 @@ impl Faults {
     }
 }
 
-/// A row of integers.
-pub(crate) type Answer = Result<Vec<Option<i64>>, sqlx::Error>;
+/// Rows of integers.
+pub(crate) type Rows = Vec<Vec<Option<i64>>>;
+pub(crate) type Answer = Result<Rows, sqlx::Error>;
 
 /// Where rows go.
 pub(crate) struct Place {
@@ -58,20 +59,8 @@ pub(crate) struct Place {
     pub(crate) _folder: Option<tempfile::TempDir>,
 }
 
-/// Runs one statement on a connection of its own; its first row's columns.
-fn ask<C>(url: &str, sql: &str) -> Answer
-where
-    C: Connection,
-    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
-    <C::Database as Database>::Arguments: IntoArguments<C::Database>,
-    for<'r> i64: Decode<'r, C::Database> + Type<C::Database>,
-    usize: ColumnIndex<<C::Database as Database>::Row>,
-{
-    Ok(ask_for_all::<C>(url, sql)?.into_iter().next().unwrap_or_default())
-}
-
-/// The same; all of its rows.
-pub(crate) fn ask_for_all<C>(url: &str, sql: &str) -> Result<Vec<Vec<Option<i64>>>, sqlx::Error>
+/// Runs one statement on a connection of its own.
+pub(crate) fn ask<C>(url: &str, sql: &str) -> Answer
 where
     C: Connection,
     for<'c> &'c mut C: Executor<'c, Database = C::Database>,
@@ -137,8 +126,10 @@ impl<'p> Course<'p> {
         self.try_ask(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    fn try_ask(&self, sql: &str) -> Answer {
-        (self.place.ask)(&self.place.url, &sql.replace("{table}", &self.name))
+    /// The first row.
+    fn try_ask(&self, sql: &str) -> Result<Vec<Option<i64>>, sqlx::Error> {
+        let rows = (self.place.ask)(&self.place.url, &sql.replace("{table}", &self.name))?;
+        Ok(rows.into_iter().next().unwrap_or_default())
     }
 
     /// Rows; none where there is no table yet.
@@ -490,9 +481,15 @@ fn clickhouse() -> Place {
         let answer = rowfall_services::ClickHouse::running().and_then(|server| server.query(sql));
         // A table that is not there yet is the one thing that may be wrong.
         let answer = answer.map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
-        Ok(answer.split_whitespace().map(|number| number.parse().ok()).collect())
+        Ok(rows_of(&answer))
     };
     Place { url: support::target(&support::services().clickhouse), ask: answer, _folder: None }
+}
+
+/// What ClickHouse answers.
+pub(crate) fn rows_of(answer: &str) -> Rows {
+    let row = |line: &str| line.split('\t').map(|number| number.parse().ok()).collect();
+    answer.lines().map(row).collect()
 }
 
 /// While the database is away partitions come, and wait; the group does not notice.

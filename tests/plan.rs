@@ -273,7 +273,7 @@ fn fits_as_told(place: &Place, columns: &str) -> String {
         let run = Rowfall::with_config("run", &config, &["--until-end", "--output", "json"]).output();
         assert_eq!(run.code() == 0, status == 0, "{run:#?}");
         let rows = (place.ask)(&place.url, &format!("SELECT count(*) FROM {name}")).expect("there");
-        assert_eq!(rows, [Some(2)]);
+        assert_eq!(rows, [[Some(2)]]);
     }
     told.join("\n\n")
 }
@@ -392,7 +392,7 @@ fn fields_fit_as_told_in_clickhouse() {
     let services = support::services();
     let ask = |_: &str, sql: &str| {
         let text = support::query(&support::services().clickhouse, sql);
-        Ok(text.lines().map(|number| number.parse().ok()).collect())
+        Ok(exactly_once::rows_of(&text))
     };
     let place = Place { url: support::target(&services.clickhouse), ask, _folder: None };
     let columns = "(id Int64, small Int16, price Decimal(6, 2), at DateTime64(3), ratio Float32, note Nullable(String), tag String) ORDER BY id";

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{Kafka, Services};
 
 use crate::claims::{COUNT, die, rowfall, say, until_end};
@@ -127,24 +125,6 @@ fn a_claim_over_aborted_transactions_is_written_again_exactly() {
     }
 }
 
-/// How many records there are to be read in the partition.
-fn readable(kafka: &Kafka, topic: &str) -> usize {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.brokers)
-        .set("group.id", "nobody")
-        .set("enable.partition.eof", "true")
-        .create()
-        .expect("a consumer");
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Beginning).expect("an offset");
-    consumer.assign(&list).expect("assigned");
-    let mut count = 0;
-    while let Some(Ok(_)) = consumer.poll(PATIENCE) {
-        count += 1;
-    }
-    count
-}
-
 /// Compaction leaves the last record of each key. What it took from a claim meanwhile is as if it had never been read;
 /// what was written of it stays written.
 #[test]
@@ -169,12 +149,11 @@ fn a_claim_whose_records_were_compacted_away_is_written_as_far_as_they_are_there
         produce(&name, 0..COUNT);
         die(&config, failpoint);
         produce(&name, COUNT..COUNT + again);
-        let left = usize::try_from(KEYS).expect("small");
         eventually("the log is compacted", PATIENCE, || {
             // Only what a later segment follows is.
             std::thread::sleep(Duration::from_millis(200));
             produce(&name, COUNT..COUNT + 1);
-            readable(&kafka, &name) <= left + 1
+            support::records(&kafka, &name) <= KEYS + 1
         });
         let output = until_end(&config);
         println!("{failpoint}, {again}: {}", output.stderr);

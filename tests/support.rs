@@ -11,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{ClickHouse, Kafka, Services};
@@ -202,11 +203,15 @@ impl Output {
     }
 }
 
+pub(crate) fn send_signal(pid: u32, signal: &str) {
+    let pid = pid.to_string();
+    let status = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
+    assert!(status.success(), "kill -s {signal} {pid}");
+}
+
 impl Process {
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
-        assert!(status.success(), "kill -s {signal} {pid}");
+        send_signal(self.child.id(), signal);
     }
 
     /// What it has written to stderr so far.
@@ -325,6 +330,29 @@ pub(crate) fn delete_records(kafka: &Kafka, topic: &str, partition: i32, before:
     let deleted = runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).expect("the broker answers");
     for element in deleted.elements() {
         element.error().unwrap_or_else(|error| panic!("{topic}[{partition}]: {error}"));
+    }
+}
+
+/// How many records the topic's one partition holds.
+pub(crate) fn records(kafka: &Kafka, topic: &str) -> u64 {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("group.id", "none")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning).expect("an offset that can be set");
+    consumer.assign(&list).expect("assigned");
+    let mut count = 0;
+    loop {
+        match consumer.poll(Duration::from_secs(60)) {
+            Some(Ok(_)) => count += 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => return count,
+            Some(Err(error)) => panic!("{error}"),
+            None => panic!("the partition does not end"),
+        }
     }
 }
 

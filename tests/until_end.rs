@@ -4,10 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rowfall_services::{Kafka, Services};
 
 use crate::support::{self, ConfigFile, Output, Rowfall};
@@ -141,36 +138,15 @@ fn of_a_compacted_topic() {
         producer.flush(PATIENCE).expect("all are acknowledged");
         std::thread::sleep(Duration::from_millis(5));
     }
-    support::eventually("the topic is compacted", Duration::from_secs(60), || records(&services.kafka, &name) < 100);
-    let left = records(&services.kafka, &name);
+    support::eventually("the topic is compacted", Duration::from_secs(60), || {
+        support::records(&services.kafka, &name) < 100
+    });
+    let left = support::records(&services.kafka, &name);
     assert_eq!(support::committed_and_end(&services.kafka, &name, &name, 1), [(None, 200)], "offsets stay");
 
     let config = support::topic_with(&services, &name, "{}");
     assert_moves(&services, &config, &name, 1, left);
     assert_eq!(support::lost_and_doubled(&services.clickhouse, &name, KEYS), (0, left - KEYS, 0));
-}
-
-/// How many records the topic's one partition holds.
-fn records(kafka: &Kafka, topic: &str) -> u64 {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.brokers)
-        .set("group.id", "none")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()
-        .expect("a consumer");
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Beginning).expect("an offset that can be set");
-    consumer.assign(&list).expect("assigned");
-    let mut count = 0;
-    loop {
-        match consumer.poll(PATIENCE) {
-            Some(Ok(_)) => count += 1,
-            Some(Err(KafkaError::PartitionEOF(_))) => return count,
-            Some(Err(error)) => panic!("{error}"),
-            None => panic!("the partition does not end"),
-        }
-    }
 }
 
 /// The end is the one that was there at the start: a producer that never stops does not keep the run from ending.

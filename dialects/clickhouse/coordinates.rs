@@ -5,10 +5,7 @@ use std::fmt::Write;
 
 use super::grammar::{literal, quote_table};
 use super::server::ClickHouse;
-use crate::contract::{Block, Error, TableName, Values};
-
-/// Those that a route with `primary_key: coordinates` fills.
-const COLUMNS: [&str; 3] = ["_topic", "_partition", "_offset"];
+use crate::contract::{Block, COORDINATES, Error, TableName, Values};
 
 /// What a table has of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +39,7 @@ fn condition(block: &Block) -> Option<String> {
         let index = block.layout.key.iter().copied().find(|index| names[*index] == name)?;
         Some(&block.columns[index].values)
     };
-    let [Some(Values::Text(topics)), Some(partitions), Some(Values::Int64(offsets))] = COLUMNS.map(values) else {
+    let [Some(Values::Text(topics)), Some(partitions), Some(Values::Int64(offsets))] = COORDINATES.map(values) else {
         return None;
     };
     let partition = |row: usize| match partitions {

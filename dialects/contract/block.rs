@@ -3,6 +3,9 @@ use std::time::SystemTime;
 
 use crate::contract::{Column, TableColumn, TableSchema};
 
+/// The columns that tell a row's record, where the table's key is that: topic, partition, offset.
+pub const COORDINATES: [&str; 3] = ["_topic", "_partition", "_offset"];
+
 /// Which of a table's columns a block fills, in which order.
 #[derive(Clone, Debug)]
 pub struct Layout {

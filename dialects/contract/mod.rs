@@ -12,7 +12,7 @@ mod error;
 mod table;
 mod types;
 
-pub use block::{Block, Layout, Op, Token};
+pub use block::{Block, COORDINATES, Layout, Op, Token};
 pub use column::{Column, List, Mark, Marks, Struct, Text, Values, Variant};
 pub use dialect::{
     Compression, Connection, Ddl, ExactlyOnce, Grammar, Intent, Move, Partition, Progress, Receipt, Resumed, Session,

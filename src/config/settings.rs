@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rowfall_dialects::contract::{ColumnStorage, Storage, TableName, Target};
+use rowfall_dialects::contract::{COORDINATES, ColumnStorage, Storage, TableName, Target};
 
 use super::routes::Routes;
 use super::template::TableTemplate;
@@ -213,7 +213,7 @@ pub enum KeySource {
     Record(Vec<String>),
     /// The record's headers fill these columns.
     Headers(Vec<HeaderColumn>),
-    /// [`COORDINATES`].
+    /// [`COORDINATES`](rowfall_dialects::contract::COORDINATES).
     Coordinates,
 }
 
@@ -244,9 +244,6 @@ impl HeaderColumn {
         CString::new(self.header.as_str()).expect("the configuration refuses NUL")
     }
 }
-
-/// The columns of a record's place: topic, partition, offset.
-pub const COORDINATES: [&str; 3] = ["_topic", "_partition", "_offset"];
 
 /// How a record's key is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Which stored row a record is about: the route's `primary_key` against the keys that the table has.
 
-use rowfall_dialects::contract::{LogicalType, TableSchema, Upserts};
+use rowfall_dialects::contract::{COORDINATES, LogicalType, TableSchema, Upserts};
 
-use crate::config::{Absent, COORDINATES, KeySource, Mode, Route};
+use crate::config::{Absent, KeySource, Mode, Route};
 use crate::decode::{Keyed, Lacking, OWN_VERSION};
 use crate::problem::Problem;
 

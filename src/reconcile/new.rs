@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use rowfall_dialects::contract::{ColumnSpec, Connection, LogicalType, TableSpec};
+use rowfall_dialects::contract::{COORDINATES, ColumnSpec, Connection, LogicalType, TableSpec};
 
 use super::{Table, column_type, parse_type};
-use crate::config::{COORDINATES, ColumnSettings, KeyFormat, KeySource, Mode, Nested, Route};
+use crate::config::{ColumnSettings, KeyFormat, KeySource, Mode, Nested, Route};
 use crate::infer::{InferredField, infer};
 use crate::problem::Problem;
 use crate::source::topics::Sample;

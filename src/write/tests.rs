@@ -9,7 +9,7 @@ use super::*;
 use crate::batch::Units;
 use crate::budget::Budget;
 use crate::config::Route;
-use crate::decode::{Record, RowDecoder, RowProgram};
+use crate::decode::{RowDecoder, RowProgram};
 use crate::source::position::{Period, Taken, TopicPartition};
 
 fn table() -> Arc<TableSchema> {
@@ -193,15 +193,7 @@ impl Maker {
         for (partition, number) in records {
             let value = format!(r#"{{"n":{number}}}"#);
             let owned = &self.owned[*partition];
-            let record = Record {
-                key: None,
-                value: Some(value.as_bytes()),
-                headers: &(),
-                topic: "t",
-                partition: owned.partition.partition,
-                offset: *number,
-                era: 0,
-            };
+            let record = crate::testing::record(owned, *number, &value);
             open.push(&self.units, 0, &mut self.decoder, owned, &record).unwrap_or_else(|_| panic!("{value} fits"));
         }
         open.close(false).next().expect("one")

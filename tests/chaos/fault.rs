@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 
 use super::Stage;
 use super::place::Database;
+use crate::support::send_signal;
 use crate::topics;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,12 +162,8 @@ fn kill(server: &rowfall_services::Server, random: &mut StdRng) {
 }
 
 fn freeze(server: &rowfall_services::Server, random: &mut StdRng) {
-    let pid = server.pid().expect("it runs").to_string();
-    let signal = |signal: &str| {
-        let status = std::process::Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
-        assert!(status.success(), "kill -s {signal} {pid}");
-    };
-    signal("STOP");
+    let pid = server.pid().expect("it runs");
+    send_signal(pid, "STOP");
     std::thread::sleep(Duration::from_millis(random.random_range(1_000..8_000)));
-    signal("CONT");
+    send_signal(pid, "CONT");
 }

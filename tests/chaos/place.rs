@@ -2,7 +2,7 @@
 
 use rowfall_services::{ClickHouse, MySql, Postgres, Product, Server};
 
-use crate::exactly_once::ask_for_all;
+use crate::exactly_once::{Rows, ask, rows_of};
 use crate::front::Front;
 use crate::support;
 
@@ -27,9 +27,6 @@ impl Database {
         }
     }
 }
-
-/// Rows of integers; nothing while the database does not answer.
-type Rows = Option<Vec<Vec<Option<i64>>>>;
 
 pub(super) struct Place {
     pub(super) database: Database,
@@ -67,7 +64,7 @@ impl Place {
                     let product = if database == Database::MySql { Product::MySql } else { Product::MariaDb };
                     let server = MySql::start_private(product, path)?;
                     let url = server.url("mysql");
-                    ask_for_all::<sqlx::MySqlConnection>(&url, "CREATE DATABASE shop").expect("created");
+                    ask::<sqlx::MySqlConnection>(&url, "CREATE DATABASE shop").expect("created");
                     let port = server.port;
                     (Running::MySql(server), Some(port))
                 }
@@ -97,17 +94,14 @@ impl Place {
         format!("{before}127.0.0.1:{}{path}", front.port)
     }
 
-    pub(super) fn ask(&self, sql: &str) -> Rows {
+    /// Nothing while the database does not answer.
+    pub(super) fn ask(&self, sql: &str) -> Option<Rows> {
         let url = self.straight();
         match &self.server {
-            Running::ClickHouse(server) => {
-                let lines = server.query(sql).ok()?;
-                let row = |line: &str| line.split('\t').map(|number| number.parse().ok()).collect();
-                Some(lines.lines().map(row).collect())
-            }
-            Running::Postgres(_) => ask_for_all::<sqlx::PgConnection>(&url, sql).ok(),
-            Running::MySql(_) => ask_for_all::<sqlx::MySqlConnection>(&url, sql).ok(),
-            Running::File => ask_for_all::<sqlx::SqliteConnection>(&url, sql).ok(),
+            Running::ClickHouse(server) => server.query(sql).ok().map(|answer| rows_of(&answer)),
+            Running::Postgres(_) => ask::<sqlx::PgConnection>(&url, sql).ok(),
+            Running::MySql(_) => ask::<sqlx::MySqlConnection>(&url, sql).ok(),
+            Running::File => ask::<sqlx::SqliteConnection>(&url, sql).ok(),
         }
     }
 

@@ -66,7 +66,7 @@ impl Chaos {
     pub(crate) fn run(&self) -> Result<()> {
         if self.mutants {
             let command =
-                ["test", "--test", "real", "--", "chaos::", "--test-threads", "1", "--ignored", "--show-output"];
+                ["test", "--test", "real", "--", "chaos::with", "--test-threads", "1", "--ignored", "--show-output"];
             return cargo_with(&[], command, &[]);
         }
         let report = workspace().join("target").join("chaos.jsonl");
