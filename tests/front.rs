@@ -5,7 +5,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// After so long servers give up a connection that nothing comes through, where keep-alive is asked for.
+const KEPT_ALIVE: Duration = Duration::from_secs(60);
 
 /// A front on a port of its own, for as long as the test runs.
 pub(crate) struct Front {
@@ -114,17 +117,22 @@ impl Shared {
             self.connections.lock().expect("no panic while held").push([one, other]);
         }
         std::thread::scope(|scope| {
-            scope.spawn(|| self.copy(number, &from_server, &to_client, &AtomicU64::new(0)));
-            self.copy(number, &client, &server, &self.sent);
+            scope.spawn(|| self.copy(number, &from_server, &to_client, false));
+            self.copy(number, &client, &server, true);
         });
     }
 
     /// What connection `number` says in one direction.
-    fn copy(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64) {
+    fn copy(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream, is_to_server: bool) {
         let mut bytes = [0; 65_536];
         while let Ok(length @ 1..) = from.read(&mut bytes) {
+            let began = Instant::now();
             while number < self.mute_before.load(Ordering::Relaxed) {
                 if self.ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                if is_to_server && began.elapsed() > KEPT_ALIVE {
+                    let _ = to.shutdown(Shutdown::Both);
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -135,7 +143,9 @@ impl Shared {
             if to.write_all(&bytes[..length]).is_err() {
                 break;
             }
-            count.fetch_add(length as u64, Ordering::Relaxed);
+            if is_to_server {
+                self.sent.fetch_add(length as u64, Ordering::Relaxed);
+            }
         }
         let _ = to.shutdown(Shutdown::Write);
     }

@@ -4,9 +4,9 @@
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use crate::contract::{Advice, ColumnDefault, Error, Grammar as _, TableName, TableSchema, TableSpec};
-use crate::generic::Statement;
+use crate::generic::{Statement, answered};
 use crate::mysql::grammar::{MySqlGrammar, SYNTAX};
-use crate::mysql::pool::{Live, answered};
+use crate::mysql::pool::Live;
 use crate::mysql::{codes, statements};
 
 const ME: &str = "SELECT CAST(current_user() AS CHAR)";

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::mysql::MySqlRow;
 
 use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema, Upserts};
+use crate::generic::answered;
 use crate::mysql::codes;
 use crate::mysql::grammar::{Flavor, SYNTAX, check_name};
 use crate::mysql::pool::Live;
@@ -43,7 +44,7 @@ pub(super) async fn describe(live: &mut Live, table: &TableName) -> Result<Optio
     let failed = |error| codes::error(&doing, error);
     let Live { connection, server } = live;
     let query = sqlx::query(TABLE).bind(&table.schema).bind(&table.name);
-    let found = query.fetch_all(&mut *connection).await.map_err(failed)?;
+    let found = answered(query.fetch_all(&mut *connection)).await.map_err(failed)?;
     // The comparison may know no case where the server does.
     let is_it = |row: &&MySqlRow| !server.tells_case || row.try_get::<&str, _>(1).is_ok_and(|name| name == table.name);
     let Some(found) = found.iter().find(is_it) else { return Ok(None) };
@@ -61,13 +62,13 @@ pub(super) async fn describe(live: &mut Live, table: &TableName) -> Result<Optio
     let of_table = |sql| sqlx::query::<sqlx::MySql>(sql).bind(name.schema.clone()).bind(name.name.clone());
     let mut json = HashSet::new();
     if server.flavor == Flavor::MariaDb {
-        for row in of_table(JSON).fetch_all(&mut *connection).await.map_err(failed)? {
+        for row in answered(of_table(JSON).fetch_all(&mut *connection)).await.map_err(failed)? {
             json.insert(row.try_get::<String, _>(0).map_err(failed)?);
         }
     }
-    let columns = of_table(COLUMNS).fetch_all(&mut *connection).await.map_err(failed)?;
+    let columns = answered(of_table(COLUMNS).fetch_all(&mut *connection)).await.map_err(failed)?;
     let columns = columns.iter().map(|row| column(row, &json)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    let keys = of_table(KEYS).fetch_all(&mut *connection).await.map_err(failed)?;
+    let keys = answered(of_table(KEYS).fetch_all(&mut *connection)).await.map_err(failed)?;
     let keys = keys.iter().map(key_part).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let mut schema = TableSchema::new(name, engine, columns);
     if transactional {

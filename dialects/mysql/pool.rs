@@ -7,21 +7,21 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use crate::contract::Error;
+use crate::generic::{answered, answered_at_once};
 use crate::mysql::codes;
 use crate::mysql::grammar::Flavor;
 use crate::mysql::values::Limits;
 
 /// READ COMMITTED, since nothing is read twice, and fewer locks are held. Strict, so that what does not fit is an error,
-/// for engines without transactions too; 0 stays 0 where a number could be made up.
+/// for engines without transactions too; 0 stays 0 where a number could be made up. Whoever is cut off in a transaction
+/// holds its locks no longer than others wait for an answer: MariaDB ends only such, MySQL any connection that rests.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET NAMES utf8mb4, autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 10, foreign_key_checks = 1, \
-    unique_checks = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
+    unique_checks = 1, /*!80000 wait_timeout = 60, */ /*M! idle_transaction_timeout = 60, */ \
+    sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
 NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'";
 
 const SERVER: &str = "SELECT version(), CAST(@@max_allowed_packet AS SIGNED), CAST(@@lower_case_table_names AS SIGNED)";
-
-/// How long the server may take to let somebody in, and to answer where nothing is waited for but a lock.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that rested longer is asked whether it is still one: servers and what is before them close such.
 const REST: Duration = Duration::from_secs(30);
@@ -77,11 +77,15 @@ impl Pool {
         let result = work(&mut live).await;
         let clean = match &result {
             Ok(_) => true,
-            Err(_) => answered(sqlx::raw_sql("ROLLBACK").execute(&mut live.connection)).await.is_ok(),
+            Err(_) => answered_at_once(sqlx::raw_sql("ROLLBACK").execute(&mut live.connection)).await.is_ok(),
         };
-        if clean {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((live, Instant::now()));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match clean {
+            true => idle.push((live, Instant::now())),
+            // What ended this one has ended those, too, and each would be waited for.
+            false => idle.clear(),
         }
+        drop(idle);
         result
     }
 
@@ -89,7 +93,7 @@ impl Pool {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some((mut live, since)) = idle else { break };
-            if since.elapsed() < REST || answered(live.connection.ping()).await.is_ok() {
+            if since.elapsed() < REST || answered_at_once(live.connection.ping()).await.is_ok() {
                 return Ok(live);
             }
         }
@@ -133,16 +137,5 @@ impl Pool {
             )));
         }
         Ok(flavor)
-    }
-}
-
-/// Waits for an answer, but not for ever: a server that was cut off says nothing, not even that.
-pub(super) async fn answered<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    match tokio::time::timeout(PATIENCE, call).await {
-        Ok(answer) => answer,
-        Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("no answer within {} s", PATIENCE.as_secs()),
-        ))),
     }
 }

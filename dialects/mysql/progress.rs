@@ -3,9 +3,8 @@
 use sqlx::{MySqlConnection, Row as _};
 
 use crate::contract::{Advice, Error, Move, Partition, Progress, Resumed};
-use crate::generic;
+use crate::generic::{self, answered};
 use crate::mysql::codes;
-use crate::mysql::pool::answered;
 
 /// Idempotent, as every migration.
 const CREATE: &str = include_str!("../../migrations/mysql/0001_offsets.sql");
@@ -38,9 +37,9 @@ pub(super) async fn resume(
     partitions: &[Partition],
 ) -> Result<Vec<Resumed>, Error> {
     // Looked for first: who may not create tables can use one that is there.
-    let missing: bool = sqlx::query_scalar(MISSING).fetch_one(&mut *connection).await.map_err(failed)?;
+    let missing: bool = answered(sqlx::query_scalar(MISSING).fetch_one(&mut *connection)).await.map_err(failed)?;
     if missing {
-        sqlx::raw_sql(CREATE).execute(&mut *connection).await.map_err(failed)?;
+        answered(sqlx::raw_sql(CREATE).execute(&mut *connection)).await.map_err(failed)?;
     }
     // All who lock several rows do it in one order.
     let mut order: Vec<_> = (0..partitions.len()).collect();

@@ -4,8 +4,8 @@ use crate::contract::{
     Block, Ddl, Error, Intent, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
 use crate::failpoint;
-use crate::generic::Statement;
-use crate::mysql::pool::{Live, Pool, answered};
+use crate::generic::{Statement, answered};
+use crate::mysql::pool::{Live, Pool};
 use crate::mysql::values::Source;
 use crate::mysql::{check, codes, describe, grammar, progress, write};
 

@@ -1,10 +1,10 @@
 //! A block as statements.
 
 use crate::contract::{Error, Receipt};
-use crate::generic::{Group, Plan, Statement, Verb};
+use crate::generic::{Group, Plan, Statement, Verb, answered};
 use crate::mysql::codes;
 use crate::mysql::grammar::SYNTAX;
-use crate::mysql::pool::{Live, answered};
+use crate::mysql::pool::Live;
 use crate::mysql::statements;
 use crate::mysql::values::Source;
 

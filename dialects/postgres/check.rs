@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use crate::contract::{Error, TableName, TableSchema, TableSpec};
+use crate::generic::answered;
 use crate::postgres::codes;
 use crate::postgres::grammar::SYNTAX;
 
@@ -43,7 +44,9 @@ pub(super) async fn write(
     let columns: Vec<_> =
         table.columns.iter().filter(|column| column.value.is_ok()).map(|column| column.name.clone()).collect();
     let asked = sqlx::query(TABLE).bind(&name.schema).bind(&name.name).bind(columns).bind(wanted);
-    let Some(row) = asked.fetch_optional(&mut *connection).await.map_err(failed)? else { return Ok(problems) };
+    let Some(row) = answered(asked.fetch_optional(&mut *connection)).await.map_err(failed)? else {
+        return Ok(problems);
+    };
     let flag = |column| row.try_get::<Option<bool>, _>(column).map(|flag| flag.unwrap_or(false)).map_err(failed);
     let me = SYNTAX.identifier(&row.try_get::<String, _>("me").map_err(failed)?);
     let quoted = SYNTAX.table(name);
@@ -83,7 +86,8 @@ pub(super) async fn create(connection: &mut PgConnection, table: &TableSpec) -> 
     let name = &table.name;
     let failed = |error| codes::error(&format!("checking table `{name}`"), error);
     let mut problems = server(connection, name).await?;
-    let row = sqlx::query(SCHEMA).bind(&name.schema).fetch_optional(&mut *connection).await.map_err(failed)?;
+    let row =
+        answered(sqlx::query(SCHEMA).bind(&name.schema).fetch_optional(&mut *connection)).await.map_err(failed)?;
     let Some(row) = row else {
         let problem = match &name.schema {
             Some(schema) => Error::pause(format!("table `{name}`: there is no schema `{schema}`"))
@@ -107,7 +111,7 @@ pub(super) async fn create(connection: &mut PgConnection, table: &TableSpec) -> 
 
 async fn server(connection: &mut PgConnection, table: &TableName) -> Result<Vec<Error>, Error> {
     let failed = |error| codes::error(&format!("checking table `{table}`"), error);
-    let row = sqlx::query(SERVER).fetch_one(connection).await.map_err(failed)?;
+    let row = answered(sqlx::query(SERVER).fetch_one(connection)).await.map_err(failed)?;
     let flag = |column| row.try_get::<bool, _>(column).map_err(failed);
     let mut problems = Vec::new();
     if flag("is_replica")? {

@@ -4,6 +4,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, Row as _};
 
 use crate::contract::{ColumnDefault, Error, TableColumn, TableName, TableSchema, Upserts};
+use crate::generic::answered;
 use crate::postgres::codes;
 use crate::postgres::grammar::check_name;
 use crate::postgres::types;
@@ -61,10 +62,12 @@ pub(super) async fn describe(connection: &mut PgConnection, table: &TableName) -
     let failed = |error| codes::error(&format!("describing table `{table}`"), error);
     // Both questions see the same table.
     let mut transaction =
-        connection.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
+        answered(connection.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            .await
+            .map_err(failed)?;
     let relation = sqlx::query(RELATION).bind(&table.name).bind(&table.schema);
-    let Some(found) = relation.fetch_optional(&mut *transaction).await.map_err(failed)? else {
-        transaction.commit().await.map_err(failed)?;
+    let Some(found) = answered(relation.fetch_optional(&mut *transaction)).await.map_err(failed)? else {
+        answered(transaction.commit()).await.map_err(failed)?;
         return Ok(None);
     };
     let text = |column| found.try_get::<String, _>(column).map_err(failed);
@@ -89,9 +92,9 @@ pub(super) async fn describe(connection: &mut PgConnection, table: &TableName) -
         }
     };
     let oid: sqlx::postgres::types::Oid = found.try_get("oid").map_err(failed)?;
-    let rows = sqlx::query(COLUMNS).bind(oid).fetch_all(&mut *transaction).await.map_err(failed)?;
-    let keys = sqlx::query(KEYS).bind(oid).fetch_all(&mut *transaction).await.map_err(failed)?;
-    transaction.commit().await.map_err(failed)?;
+    let rows = answered(sqlx::query(COLUMNS).bind(oid).fetch_all(&mut *transaction)).await.map_err(failed)?;
+    let keys = answered(sqlx::query(KEYS).bind(oid).fetch_all(&mut *transaction)).await.map_err(failed)?;
+    answered(transaction.commit()).await.map_err(failed)?;
     let columns: Vec<_> = rows.iter().map(column).collect::<Result<_, _>>().map_err(failed)?;
     let upserts = upserts(&keys, &columns).map_err(failed)?;
     let promise = kind.starts_with("unlogged").then(|| "its rows are gone when the server crashes".to_owned());

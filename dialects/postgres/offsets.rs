@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use crate::contract::{Advice, Error, Partition, Progress, Resumed};
-use crate::generic;
+use crate::generic::{self, answered};
 use crate::postgres::codes;
 
 const CREATE: &str = include_str!("../../migrations/postgres/0001_offsets.sql");
@@ -44,11 +44,11 @@ pub(super) async fn advance(connection: &mut PgConnection, progress: &Progress) 
         .bind(moves.iter().map(|step| step.from).collect::<Vec<_>>())
         .bind(moves.iter().map(|step| step.to).collect::<Vec<_>>())
         .execute(&mut *connection);
-    if moved.await.map_err(failed)?.rows_affected() == moves.len() as u64 {
+    if answered(moved).await.map_err(failed)?.rows_affected() == moves.len() as u64 {
         return Ok(true);
     }
     // What was moved must not be taken for an earlier attempt's.
-    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(failed)?;
+    answered(sqlx::raw_sql("ROLLBACK").execute(&mut *connection)).await.map_err(failed)?;
     let found = read(connection, &progress.pipeline, moves.iter().map(|step| &step.partition)).await?;
     generic::settled(progress, &found).map(|()| false)
 }
@@ -60,12 +60,12 @@ pub(super) async fn resume(
     partitions: &[Partition],
 ) -> Result<Vec<Resumed>, Error> {
     let failed = |error| failed(pipeline, error);
-    if !sqlx::query_scalar::<_, bool>(IS_THERE).fetch_one(&mut *connection).await.map_err(failed)? {
-        sqlx::raw_sql(CREATE).execute(&mut *connection).await.map_err(failed)?;
+    if !answered(sqlx::query_scalar::<_, bool>(IS_THERE).fetch_one(&mut *connection)).await.map_err(failed)? {
+        answered(sqlx::raw_sql(CREATE).execute(&mut *connection)).await.map_err(failed)?;
     }
     let (topics, numbers) = columns(partitions.iter());
     let raising = sqlx::query(RAISE).bind(pipeline).bind(topics).bind(numbers);
-    raising.execute(&mut *connection).await.map_err(failed)?;
+    answered(raising.execute(&mut *connection)).await.map_err(failed)?;
     let found = read(connection, pipeline, partitions.iter()).await?;
     let gone = || Error::pause("`rowfall_offsets` does not keep what is written into it");
     found.into_iter().map(|found| found.ok_or_else(gone)).collect()
@@ -80,7 +80,7 @@ async fn read(
     let failed = |error| failed(pipeline, error);
     let (topics, numbers) = columns(partitions);
     let reading = sqlx::query(READ).bind(pipeline).bind(topics).bind(numbers);
-    let rows = reading.fetch_all(connection).await.map_err(failed)?;
+    let rows = answered(reading.fetch_all(connection)).await.map_err(failed)?;
     let resumed = |row: &sqlx::postgres::PgRow| {
         let epoch: Option<i64> = row.try_get(0)?;
         let next = row.try_get(1)?;

@@ -1,27 +1,35 @@
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::contract::{
-    Block, Ddl, Error, Intent, Layout, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
+    Advice, Block, Ddl, Error, Intent, Layout, Partition, Progress, Receipt, Resumed, Session, TableName, TableSchema,
 };
 use crate::failpoint;
-use crate::generic::Statement;
+use crate::generic::{Statement, answered, answered_at_once};
 use crate::postgres::copy::Source;
 use crate::postgres::{check, codes, describe, offsets, write};
 
-/// How long the server may take to let us in.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What each connection begins with. A commit waits for the disk at least; a server that sees that we are gone gives up
-/// what it was doing for us, where its system can tell.
+/// What each connection begins with. A commit waits for the disk at least. What nobody has set elsewhere sees to it that a
+/// connection that is cut off does not hold its locks for longer than others wait for an answer, and that a lock of
+/// somebody else's is told as one.
 const SETTINGS: &str = "
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
-SELECT set_config('TimeZone', 'UTC', false)";
+SELECT set_config('TimeZone', 'UTC', false);
+SELECT set_config(name, given.value, false)
+FROM pg_catalog.pg_settings JOIN (VALUES
+    ('lock_timeout', '30s'), ('idle_in_transaction_session_timeout', '60s'), ('transaction_timeout', '10min'),
+    ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')
+) AS given (name, value) USING (name) WHERE source = 'default'";
+
+/// A server that sees that we are gone gives up what it was doing for us, where its system can tell.
 const WATCHFUL: &str = "SET client_connection_check_interval = '2s'";
+
+/// A change of a large table takes as long as it takes.
+const NO_HURRY: &str = "
+SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
 
 /// What lost a race against another process's DDL is tried so often.
 const RACES: usize = 10;
@@ -49,10 +57,7 @@ impl PostgresSession {
             let _ = sqlx::raw_sql(WATCHFUL).execute(&mut connection).await;
             Ok(connection)
         };
-        match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(connected) => connected.map_err(failed),
-            Err(_) => Err(failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
-        }
+        answered(connecting).await.map_err(failed)
     }
 
     /// Runs `work` on a connection of its own. A call that fails or is dropped half-way leaves no transaction open: the
@@ -65,11 +70,16 @@ impl PostgresSession {
             None => self.connect().await?,
         };
         let result = work(&mut connection).await;
-        if result.is_ok() {
-            idle().push(connection);
-        } else {
-            // The server rolls back when the connection ends.
-            let _ = connection.close_hard().await;
+        match &result {
+            Ok(_) => idle().push(connection),
+            Err(error) => {
+                // The server rolls back when the connection ends.
+                let _ = answered_at_once(connection.close_hard()).await;
+                if error.advice == Advice::Retry {
+                    // What ended this one may have ended those, too, and each would be waited for.
+                    idle().clear();
+                }
+            }
         }
         result
     }
@@ -87,7 +97,7 @@ impl PostgresSession {
             let done = work(connection).await?;
             if done.is_some() {
                 failpoint::at("sent");
-                let committed = sqlx::raw_sql("COMMIT").execute(connection).await;
+                let committed = answered(sqlx::raw_sql("COMMIT").execute(connection)).await;
                 committed.map_err(|error| codes::error(doing, error))?;
             }
             Ok(done)
@@ -101,8 +111,9 @@ impl Session for PostgresSession {
     async fn server(&self) -> Result<String, Error> {
         self.with(async |connection| {
             let version = sqlx::query_scalar::<_, String>("SELECT current_setting('server_version')");
-            let version =
-                version.fetch_one(connection).await.map_err(|error| codes::error("asking Postgres", error))?;
+            let version = answered(version.fetch_one(connection))
+                .await
+                .map_err(|error| codes::error("asking Postgres", error))?;
             Ok(format!("PostgreSQL {version}"))
         })
         .await
@@ -126,6 +137,8 @@ impl Session for PostgresSession {
         let mut races = 0;
         loop {
             let done = self.with_transaction(&doing, &[], async |connection| {
+                let unhurried = answered(sqlx::raw_sql(NO_HURRY).execute(&mut *connection)).await;
+                unhurried.map_err(|error| codes::error(&doing, error))?;
                 for statement in &ddl.statements {
                     let done = sqlx::raw_sql(&Statement::ddl(statement)).execute(&mut *connection).await;
                     done.map_err(|error| codes::error(&doing, error))?;

@@ -18,7 +18,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgTypeInfo};
 use sqlx::{Arguments as _, Encode, Postgres, Type};
 
 use crate::contract::{Advice, Error, Layout, Receipt};
-use crate::generic::{Group, Plan, Statement, Verb};
+use crate::generic::{Group, Plan, Statement, Verb, answered, answered_at_once};
 use crate::postgres::codes;
 use crate::postgres::copy::{Field, HEADER, Source, TRAILER};
 use crate::postgres::grammar::SYNTAX;
@@ -54,11 +54,12 @@ pub(super) async fn begin(connection: &mut PgConnection, tables: &[&Layout], doi
         [] => "BEGIN".to_owned(),
         names => format!("BEGIN; LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", names.join(", ONLY ")),
     };
-    sqlx::raw_sql(&Statement::ddl(&lock)).execute(&mut *connection).await.map_err(failed)?;
+    answered(sqlx::raw_sql(&Statement::ddl(&lock)).execute(&mut *connection)).await.map_err(failed)?;
     for layout in tables {
         let table = &layout.table.name;
         let types = sqlx::query_as::<_, (String, String)>(TYPES).bind(&table.schema).bind(&table.name);
-        let types: HashMap<_, _> = types.fetch_all(&mut *connection).await.map_err(failed)?.into_iter().collect();
+        let types: HashMap<_, _> =
+            answered(types.fetch_all(&mut *connection)).await.map_err(failed)?.into_iter().collect();
         for column in layout.columns() {
             let change = match types.get(&column.name) {
                 Some(declared) if types::is_still(&column.type_text, declared) => continue,
@@ -130,7 +131,7 @@ impl Writer<'_, '_> {
             // `COPY` needs a column.
             let statement = SYNTAX.write(layout, group, 1);
             for _ in &group.rows {
-                let done = sqlx::query(&statement).execute(&mut *self.connection).await;
+                let done = answered(sqlx::query(&statement).execute(&mut *self.connection)).await;
                 done.map_err(|error| self.failed(error))?;
             }
             return Ok(());
@@ -146,24 +147,24 @@ impl Writer<'_, '_> {
     async fn copy(&mut self, into: &str, rows: &[u32], columns: &[usize]) -> Result<(), Error> {
         let failed = |error| codes::error(&self.doing, error);
         let statement = format!("COPY {into} FROM STDIN (FORMAT BINARY)");
-        let mut copying = self.connection.copy_in_raw(&statement).await.map_err(failed)?;
+        let mut copying = answered(self.connection.copy_in_raw(&statement)).await.map_err(failed)?;
         let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
         out.extend_from_slice(HEADER);
         for row in rows {
             if let Err(error) = self.source.put_row(&mut out, *row, columns) {
-                let _ = copying.abort("a value has no place in the table").await;
+                let _ = answered_at_once(copying.abort("a value has no place in the table")).await;
                 return Err(error);
             }
             if out.len() >= CHUNK {
                 self.bytes += out.len();
-                copying.send(out.as_slice()).await.map_err(failed)?;
+                answered(copying.send(out.as_slice())).await.map_err(failed)?;
                 out.clear();
             }
         }
         out.extend_from_slice(&TRAILER);
         self.bytes += out.len();
-        copying.send(out.as_slice()).await.map_err(failed)?;
-        copying.finish().await.map_err(failed).map(drop)
+        answered(copying.send(out.as_slice())).await.map_err(failed)?;
+        answered(copying.finish()).await.map_err(failed).map(drop)
     }
 
     /// Changes or deletes rows by what stands in these columns; `text` says how, given where the columns come from.
@@ -192,7 +193,7 @@ impl Writer<'_, '_> {
         let mut concerned = 0;
         while let Some((arguments, bytes)) = chunk {
             self.bytes += bytes;
-            let running = sqlx::query_with(&statement, arguments).execute(&mut *self.connection);
+            let running = answered(sqlx::query_with(&statement, arguments).execute(&mut *self.connection));
             // While the server works, the next arrays are made here.
             let (done, following) = tokio::join!(biased; running, async { chunks.next().map(next).transpose() });
             concerned += done.map_err(|error| codes::error(&self.doing, error))?.rows_affected();
@@ -224,14 +225,14 @@ impl Writer<'_, '_> {
         self.run(&create).await?;
         self.copy(WAITING, rows, columns).await?;
         let statement = Statement::ddl(&text(&format!("{WAITING} AS given")));
-        let done = sqlx::query(&statement).persistent(false).execute(&mut *self.connection).await;
+        let done = answered(sqlx::query(&statement).persistent(false).execute(&mut *self.connection)).await;
         let concerned = done.map_err(|error| self.failed(error))?.rows_affected();
         self.run(&format!("DROP TABLE {WAITING}")).await?;
         Ok(concerned)
     }
 
     async fn run(&mut self, sql: &str) -> Result<(), Error> {
-        let done = sqlx::raw_sql(&Statement::ddl(sql)).execute(&mut *self.connection).await;
+        let done = answered(sqlx::raw_sql(&Statement::ddl(sql)).execute(&mut *self.connection)).await;
         done.map(drop).map_err(|error| self.failed(error))
     }
 }
