@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use rowfall::decode::Decoder;
+use rowfall::decode::JsonDecoder;
 use rowfall_dialects::clickhouse;
 use rowfall_dialects::contract::Block;
 
@@ -51,7 +51,7 @@ fn block() -> Block {
     let layout = std::sync::Arc::clone(&program.layout);
     let mut columns = layout.empty_columns();
     let records = Records::new(ROWS.into());
-    records.decode(&mut Decoder::new(program), &mut columns);
+    records.decode(&mut JsonDecoder::new(program), &mut columns);
     Block::new(layout, columns, records.len())
 }
 

@@ -13,10 +13,9 @@ use rowfall_dialects::contract::{
 
 use crate::config::{Evolve, Nested, Route};
 use crate::decode::{BadRecord, Cure, Record, RowDecoder, RowProgram};
-use crate::infer::infer;
+use crate::infer::{InferredField, fields};
 use crate::problem::Problem;
 use crate::reconcile;
-use crate::source::topics::Sample;
 
 /// How long a table may take to be altered before its partition stops.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,18 +51,19 @@ impl Evolver {
         &self,
         program: &RowProgram,
         bad: &BadRecord,
-        value: &[u8],
+        record: &Record<'_>,
     ) -> Result<Option<Arc<RowProgram>>, Problem> {
         let table = &program.layout.table;
         let doing = format!("altering table {}", table.name);
-        self.runtime.block_on(self.alter(table, bad, value)).map_err(|problem| problem.within(&doing))
+        let fields = fields(&self.route, [*record])?;
+        self.runtime.block_on(self.alter(table, bad, &fields)).map_err(|problem| problem.within(&doing))
     }
 
     async fn alter(
         &self,
         table: &TableSchema,
         bad: &BadRecord,
-        value: &[u8],
+        fields: &[InferredField],
     ) -> Result<Option<Arc<RowProgram>>, Problem> {
         let Connection { session, grammar, .. } = &self.connection;
         let deadline = Instant::now() + PATIENCE;
@@ -78,7 +78,7 @@ impl Evolver {
                     return Err(Problem::new(what, YOURSELF));
                 }
                 Ok(Some(now)) => {
-                    let Some(changes) = changes(&**grammar, &self.route, &now, bad, value) else { return Ok(None) };
+                    let Some(changes) = changes(&**grammar, &self.route, &now, bad, fields) else { return Ok(None) };
                     let cluster = self.route.storage.cluster.as_deref();
                     let ddl = ddl(&**grammar, &now, &changes, cluster)?;
                     for statement in &ddl.statements {
@@ -126,22 +126,21 @@ pub fn ddl(
 ///
 /// # Errors
 /// When the route cannot fill the table, as it is or as it would be.
-pub fn foresee(
+pub fn foresee<'r>(
     grammar: &dyn Grammar,
     route: &Route,
     table: &Arc<TableSchema>,
-    sample: &Sample,
+    records: impl IntoIterator<Item = Record<'r>>,
 ) -> Result<(Vec<Change>, Arc<TableSchema>), Problem> {
     let (mut all, mut table) = (Vec::new(), Arc::clone(table));
     let mut decoder = RowDecoder::new(reconcile::compile(route, &table)?);
-    for value in &sample.values {
+    for record in records.into_iter().filter(|record| record.value.is_some()) {
+        // Keys and places are the same for all: whether they fit is not asked here.
+        let record = Record { key: None, ..record };
         loop {
             let mut columns = decoder.program().layout.empty_columns();
-            // Keys and places are the same for all: whether they fit is not asked here.
-            let record =
-                Record { key: None, value: Some(value), headers: &(), topic: "", partition: 0, offset: 0, era: 0 };
             let Err(bad) = decoder.decode(&record, &mut columns, 0) else { break };
-            let Some(changes) = changes(grammar, route, &table, &bad, value) else { break };
+            let Some(changes) = changes(grammar, route, &table, &bad, &fields(route, [record])?) else { break };
             let mut changed = TableSchema::clone(&table);
             for change in &changes {
                 apply(grammar, change, &mut changed);
@@ -172,14 +171,13 @@ fn changes(
     route: &Route,
     table: &TableSchema,
     bad: &BadRecord,
-    value: &[u8],
+    fields: &[InferredField],
 ) -> Option<Vec<Change>> {
-    let fields = infer(&[value.to_vec()], route);
     let settings = |field: &str| route.columns.iter().find(|c| c.from == field && c.nested != Some(Nested::Flatten));
     let name = |field: &str| settings(field).map_or_else(|| field.to_owned(), |c| c.name.clone());
     let changes: Vec<_> = match bad.cure? {
         Cure::Columns if route.evolve >= Evolve::Add => {
-            let new = fields.into_iter().filter(|field| {
+            let new = fields.iter().filter(|field| {
                 let has = |name: &str| table.columns.iter().any(|column| column.name == name);
                 !field.is_null && !has(&name(&field.name)) && !settings(&field.name).is_some_and(|c| c.drop)
             });
@@ -189,7 +187,7 @@ fn changes(
                 let type_text = match own.as_ref().map(|text| text.parse::<LogicalType>()) {
                     Some(Ok(logical)) => grammar.column_type(&logical),
                     Some(Err(_)) => Ok(own.unwrap_or_default()),
-                    None => grammar.column_type(&field.logical),
+                    None => reconcile::storable(grammar, &field.logical),
                 };
                 let spec = ColumnSpec {
                     nullable: settings.and_then(|c| c.nullable),
@@ -205,7 +203,7 @@ fn changes(
             let (name_of_column, _) = bad.column.as_ref()?;
             let column = table.columns.iter().find(|c| c.name == *name_of_column)?;
             let now = column.value.as_ref().ok()?;
-            let field = fields.into_iter().find(|field| name(&field.name) == column.name)?;
+            let field = fields.iter().find(|field| name(&field.name) == column.name)?;
             let spec = if field.is_null && !now.nullable {
                 ColumnSpec::new(&column.name, &column.type_text, true)
             } else {
@@ -305,8 +303,11 @@ mod tests {
         let table = Arc::new(TableSchema::new(name.clone(), "table", columns.iter().map(column).collect()));
         let unknown_fields = crate::config::UnknownFields::Add;
         let route = Route { evolve, unknown_fields, ..Route::new("t", name) };
-        let values = records.iter().map(|record| record.as_bytes().to_vec()).collect();
-        let (changes, after) = foresee(&Plain, &route, &table, &Sample { keys: Vec::new(), values }).unwrap();
+        let records = records.iter().map(|value| {
+            let value = Some(value.as_bytes());
+            Record { key: None, value, headers: &(), topic: "", partition: 0, offset: 0, era: 0 }
+        });
+        let (changes, after) = foresee(&Plain, &route, &table, records).unwrap();
         let text = |change: &Change| match change {
             Change::Add(spec) => format!("add {} {}", spec.name, spec.type_text),
             Change::Widen(spec) => format!("widen {} {} {:?}", spec.name, spec.type_text, spec.nullable),

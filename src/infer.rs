@@ -1,9 +1,14 @@
 //! What a sample of schemaless records shows of their fields.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use rowfall_dialects::contract::LogicalType;
 
-use crate::config::Route;
-use crate::decode::{Flattening, is_too_deep, text_kind};
+use crate::config::{Format, Route};
+use crate::decode::{AvroSchema, Flattening, Headers, Record, is_too_deep, text_kind};
+use crate::problem::Problem;
+use crate::schemas::{Part, Schemas};
 
 /// A field as the sample shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +19,75 @@ pub struct InferredField {
     pub logical: LogicalType,
     /// Whether it is null throughout.
     pub is_null: bool,
+    /// Whether it may be null, where a schema says so.
+    pub nullable: Option<bool>,
 }
+
+/// The fields of these records' values: as their schemas say, or as the values show.
+///
+/// # Errors
+/// When a schema is needed, and nobody says it.
+pub fn fields<'r>(route: &Route, records: impl IntoIterator<Item = Record<'r>>) -> Result<Vec<InferredField>, Problem> {
+    let values = records.into_iter().filter_map(|record| Some((record.value?, record.headers)));
+    match &route.value {
+        Format::Avro(schemas) => of_schemas(schemas, Part::Value, values, |schema| schema.fields(route)),
+        Format::Json | Format::String => Ok(infer(values.map(|(value, _)| value), route)),
+    }
+}
+
+/// The fields of all schemas that these name.
+pub(crate) fn of_schemas<'r>(
+    schemas: &Schemas,
+    part: Part,
+    values: impl Iterator<Item = (&'r [u8], &'r dyn Headers)>,
+    fields: impl Fn(&AvroSchema) -> Vec<InferredField>,
+) -> Result<Vec<InferredField>, Problem> {
+    let (mut seen, mut all) = (HashSet::new(), Vec::<InferredField>::new());
+    for (value, headers) in values {
+        // What names none, or one that nobody knows, the decoder refuses by name.
+        let Ok((id, _)) = schemas.name(value, headers, part) else { continue };
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        let Ok(schema) = schemas.get(&id, PATIENCE)? else { continue };
+        for field in fields(&schema) {
+            match all.iter_mut().find(|known| known.name == field.name) {
+                Some(known) => known.join(field),
+                None => all.push(field),
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl InferredField {
+    /// The same field in another schema.
+    fn join(&mut self, other: Self) {
+        if other.is_null {
+            self.nullable = None;
+            return;
+        }
+        let known = std::mem::replace(&mut self.logical, other.logical);
+        if self.is_null || known == self.logical {
+            (self.is_null, self.nullable) = (false, self.nullable.and(other.nullable));
+            return;
+        }
+        self.nullable = self.nullable.and(other.nullable);
+        self.logical = match (&known, &self.logical) {
+            (LogicalType::Int32, LogicalType::Int64) | (LogicalType::Int64, LogicalType::Int32) => LogicalType::Int64,
+            (LogicalType::Float32, LogicalType::Float64) | (LogicalType::Float64, LogicalType::Float32) => {
+                LogicalType::Float64
+            }
+            (LogicalType::Timestamp { digits }, LogicalType::Timestamp { digits: more }) => {
+                LogicalType::Timestamp { digits: *digits.max(more) }
+            }
+            _ => LogicalType::String,
+        };
+    }
+}
+
+/// How long a registry may take to say what a table needs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one value, or several together, can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +114,7 @@ enum Shape {
 ///
 /// An object that is flattened is no field itself, unless it is something else, too, or always empty.
 #[must_use]
-pub fn infer(values: &[Vec<u8>], route: &Route) -> Vec<InferredField> {
+pub fn infer<'v>(values: impl IntoIterator<Item = &'v [u8]>, route: &Route) -> Vec<InferredField> {
     let ways = route.columns.iter().map(|c| c.from.as_str()).filter(|from| from.contains('.')).collect();
     let mut sample = Sample { flattening: Flattening::without_table(route), ways, fields: Vec::new() };
     for value in values {
@@ -141,6 +214,7 @@ impl Sample<'_> {
                 name,
                 logical: shape.logical(),
                 is_null: shape == Shape::Null,
+                nullable: None,
             })
             .collect()
     }
@@ -212,7 +286,7 @@ mod tests {
     fn inferred_for(route: &Route, records: &[&str]) -> String {
         let values: Vec<_> = records.iter().map(|r| r.as_bytes().to_vec()).collect();
         let text = |f: InferredField| format!("{} {}", f.name, f.logical);
-        infer(&values, route).into_iter().map(text).collect::<Vec<_>>().join(", ")
+        infer(values.iter().map(Vec::as_slice), route).into_iter().map(text).collect::<Vec<_>>().join(", ")
     }
 
     #[test]

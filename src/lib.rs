@@ -35,6 +35,7 @@ pub mod preview;
 pub mod problem;
 pub mod reconcile;
 pub mod routing;
+pub mod schemas;
 pub mod source;
 #[cfg(test)]
 mod testing;

@@ -120,7 +120,7 @@ impl Survey {
         for (index, alone) in self.alone.iter_mut().enumerate() {
             let (Some(alone), Some(value)) = (alone, record.value) else { continue };
             let row = &mut self.row[index..=index];
-            match alone.decode(value, row, 0) {
+            match alone.decode(value, record.headers, row, 0) {
                 Ok(()) => self.seen[index].add(&row[0]),
                 Err(other) if other.column.is_some() => {
                     told |= other.column == bad.column;

@@ -8,7 +8,7 @@ use rowfall_dialects::contract::{ColumnDefault, Connection, Ddl, Intent, TableSc
 use crate::config::{Evolve, Route, Rule, Settings};
 use crate::decode::RowProgram;
 use crate::evolve;
-use crate::infer::infer;
+use crate::infer::fields;
 use crate::mapping::{Line, Survey};
 use crate::pipeline::{self, Found, Unready};
 use crate::problem::Problem;
@@ -77,7 +77,7 @@ async fn planned(
         Table::There(schema) => {
             line(&mut preview.text, &format!("{} {}: exists", schema.name, schema.kind));
             let altered = preview.alterations(connection, route, &schema, records)?;
-            preview.mapping(route, &reconcile::compile(route, &altered)?, records);
+            preview.mapping(route, &reconcile::compile(route, &altered)?, records)?;
             let computed = altered.columns.iter().filter(|column| column.default == ColumnDefault::Generated);
             let computed: Vec<_> = computed.map(|column| format!("`{}`", column.name)).collect();
             if !computed.is_empty() {
@@ -105,7 +105,7 @@ async fn planned(
                 let described = || Box::new(spec.described(&*connection.grammar));
                 let table = Arc::new(*ddl.described.unwrap_or_else(described));
                 match reconcile::compile(route, &table) {
-                    Ok(program) => preview.mapping(route, &program, records),
+                    Ok(program) => preview.mapping(route, &program, records)?,
                     Err(problem) => {
                         line(&mut preview.text, &format!("  how fields fit shows when it is there: {problem}"))
                     }
@@ -186,12 +186,15 @@ impl Preview {
         if route.evolve == Evolve::None {
             return Ok(Arc::clone(table));
         }
-        let sample = Sample::of(records);
-        let (changes, altered) = evolve::foresee(&*connection.grammar, route, table, &sample)?;
+        let as_records = records.iter().map(SampleRecord::as_record);
+        let (changes, altered) = evolve::foresee(&*connection.grammar, route, table, as_records)?;
         if !changes.is_empty() {
             self.to_do = true;
             let ddl = evolve::ddl(&*connection.grammar, table, &changes, route.storage.cluster.as_deref())?;
-            line(&mut self.text, &format!("  to be altered, as {} show", plural(sample.values.len(), "record")));
+            line(
+                &mut self.text,
+                &format!("  to be altered, as {} show", plural(Sample::of(records).values(), "record")),
+            );
             statements(&mut self.text, &ddl);
             line(&mut self.text, "");
         }
@@ -199,9 +202,11 @@ impl Preview {
     }
 
     /// Which field fills which column, and how well, as these records show.
-    fn mapping(&mut self, route: &Route, program: &Arc<RowProgram>, records: &[SampleRecord]) {
-        let survey = Survey::of(program, records.iter().map(SampleRecord::as_record));
-        rows(&mut self.text, &survey.lines(route, &infer(&Sample::of(records).values, route)));
+    fn mapping(&mut self, route: &Route, program: &Arc<RowProgram>, records: &[SampleRecord]) -> Result<(), Problem> {
+        let as_records = || records.iter().map(SampleRecord::as_record);
+        let fields = fields(route, as_records())?;
+        let survey = Survey::of(program, as_records());
+        rows(&mut self.text, &survey.lines(route, &fields));
         let tried = format!("  tried with {}", plural(survey.records, "record"));
         match &survey.first_refused {
             None if survey.records == 0 => {}
@@ -214,6 +219,7 @@ impl Preview {
                 line(&mut self.text, &format!("    → {}", bad.hint));
             }
         }
+        Ok(())
     }
 
     /// What is fine, or what has to be done first.

@@ -6,7 +6,7 @@ mod new;
 use std::sync::Arc;
 
 use rowfall_dialects::contract::{
-    Advice, ColumnDefault, Connection, Ddl, LogicalType, TableSchema, TableSpec, ValueType,
+    Advice, ColumnDefault, Connection, Ddl, Grammar, LogicalType, Refusal, TableSchema, TableSpec, ValueType,
 };
 
 use crate::config::Route;
@@ -142,6 +142,20 @@ fn parse_type(connection: &Connection, text: &str, column: &str) -> Result<Value
                 connection.grammar.name()
             ),
         )
+    })
+}
+
+/// The type of a column that holds such values: where the database has no nested types, one that holds their JSON.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn storable(grammar: &dyn Grammar, logical: &LogicalType) -> Result<String, Refusal> {
+    let text = || grammar.column_type(&LogicalType::String);
+    grammar.column_type(logical).or_else(|refusal| match logical {
+        LogicalType::Map(_) | LogicalType::Struct(_) => grammar.column_type(&LogicalType::Json).or_else(|_| text()),
+        // A JSON column takes objects only.
+        LogicalType::List(_) | LogicalType::Json => text(),
+        _ => Err(refusal),
     })
 }
 

@@ -88,7 +88,7 @@ struct Target {
 type Read = dyn Fn(&str, bool) -> Vec<String>;
 
 /// The lines that a statement answers.
-fn lines<C>(url: &str, sql: &str) -> Vec<String>
+pub(crate) fn lines<C>(url: &str, sql: &str) -> Vec<String>
 where
     C: Connection,
     for<'c> &'c mut C: Executor<'c, Database = C::Database>,

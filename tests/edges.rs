@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rowfall::config::Route;
-use rowfall::decode::{Decoder, Program};
+use rowfall::decode::{JsonDecoder, Program};
 use rowfall_dialects::contract::{Compression, Connection, TableName, Target};
 use rowfall_services::ClickHouse;
 
@@ -443,7 +443,7 @@ fn check(
             let mut columns = program.layout.empty_columns();
             let record = format!("{{\"c{index}\":{}}}", around.replace("{}", json));
             let wrapped_type = wrapped.replace("{}", type_text);
-            match Decoder::new(Arc::clone(&program)).decode(record.as_bytes(), &mut columns, 0) {
+            match JsonDecoder::new(Arc::clone(&program)).decode(record.as_bytes(), &mut columns, 0) {
                 Ok(()) => wrong.push(format!("{json} in {wrapped_type}: not refused")),
                 Err(bad) => {
                     let column = bad.column.as_ref().map(|(name, _)| name.clone());

@@ -7,6 +7,7 @@ mod support;
 #[path = "../benches/workload.rs"]
 mod workload;
 
+mod avro;
 mod chaos;
 mod claims;
 mod clickhouse_docs;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rowfall::config::Route;
-use rowfall::decode::{Decoder, Program};
+use rowfall::decode::{JsonDecoder, Program};
 use rowfall_dialects::contract::{Block, Compression, Connection, TableName, Target};
 use rowfall_services::ClickHouse;
 
@@ -261,7 +261,7 @@ pub(crate) async fn write(connection: &Connection, name: &str, records: &[String
     let program = Program::compile(&Arc::new(table), &route);
     let program = Arc::new(program.unwrap_or_else(|refused| panic!("{refused:?}")));
     let mut columns = program.layout.empty_columns();
-    let mut decoder = Decoder::new(Arc::clone(&program));
+    let mut decoder = JsonDecoder::new(Arc::clone(&program));
     for (row, record) in records.iter().enumerate() {
         decoder.decode(record.as_bytes(), &mut columns, row).unwrap_or_else(|bad| panic!("{bad}\n{record}"));
     }

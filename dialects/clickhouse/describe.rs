@@ -134,6 +134,7 @@ mod tests {
             nullable: true,
             range: Some(-2_208_988_800_000..=10_413_791_999_999),
             length: None,
+            binary: false,
             zone: Some("Asia/Tokyo".into()),
         };
         assert_eq!(at.value, Ok(value));

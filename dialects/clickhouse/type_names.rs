@@ -27,7 +27,7 @@ pub(super) fn name(logical: &LogicalType) -> Result<String, Refusal> {
         LogicalType::Float32 => "Float32".into(),
         LogicalType::Float64 => "Float64".into(),
         LogicalType::Decimal { precision, scale } => format!("Decimal({precision}, {scale})"),
-        LogicalType::String => "String".into(),
+        LogicalType::String | LogicalType::Bytes => "String".into(),
         LogicalType::FixedString { bytes } => format!("FixedString({bytes})"),
         LogicalType::Enum(_) => return refuse("its names and numbers are for the table's owner to declare"),
         LogicalType::Json => "JSON".into(),

@@ -5,7 +5,7 @@
 //!
 //! | type | takes |
 //! |---|---|
-//! | `Int8` … `Int256`, `UInt8` … `UInt256`, `Float32`, `Float64`, `Bool`, `Decimal`, `String`, `UUID`, `IPv4`, `IPv6` | the same |
+//! | `Int8` … `Int256`, `UInt8` … `UInt256`, `Float32`, `Float64`, `Bool`, `Decimal`, `String`, `UUID`, `IPv4`, `IPv6` | the same; a `String` takes bytes, too |
 //! | `FixedString(n)` | fixed(n), filled up with zero bytes |
 //! | `Enum8`, `Enum16` | enum |
 //! | `Date`, `Date32`, `DateTime`, `DateTime64(p)`, `Time`, `Time64(p)` | date, timestamp(p), time(p), within the type's range |
@@ -289,6 +289,7 @@ fn rank(logical: &LogicalType) -> u16 {
         LogicalType::Json => 264,
         LogicalType::FixedString { .. } => 270,
         LogicalType::String => 271,
+        LogicalType::Bytes => 272,
     }
 }
 
@@ -388,7 +389,8 @@ fn scalar_type(name: &str, arguments: &[&str]) -> Option<(ValueType, Scalar)> {
         }
         _ => return None,
     };
-    Some((ValueType { logical, nullable: false, range, length: None, zone }, scalar))
+    let binary = matches!(logical, LogicalType::String | LogicalType::FixedString { .. });
+    Some((ValueType { logical, nullable: false, range, length: None, binary, zone }, scalar))
 }
 
 /// What a DateTime64 of so many digits can hold, in its own ticks. Nine digits reach the ends of i64 first, in 2262.

@@ -46,7 +46,7 @@ pub enum Values {
     Int256(Vec<[u8; 32]>),
     /// Uuid, Ipv6: bytes in the order in which they are written
     Uuid(Vec<[u8; 16]>),
-    /// String, FixedString, Json
+    /// String, Bytes, FixedString, Json
     Text(Text),
     /// List; Map as a list of two-part structs
     List(List),
@@ -136,7 +136,7 @@ impl Variant {
 pub struct Text {
     /// Where each row ends in `bytes`.
     pub ends: Vec<u32>,
-    /// All rows' bytes, valid UTF-8 each.
+    /// All rows' bytes; valid UTF-8 each, but those of Bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -297,7 +297,9 @@ impl Values {
             LogicalType::UInt128 => Self::UInt128(Vec::new()),
             LogicalType::Int256 | LogicalType::UInt256 => Self::Int256(Vec::new()),
             LogicalType::Uuid | LogicalType::Ipv6 => Self::Uuid(Vec::new()),
-            LogicalType::String | LogicalType::FixedString { .. } | LogicalType::Json => Self::Text(Text::default()),
+            LogicalType::String | LogicalType::Bytes | LogicalType::FixedString { .. } | LogicalType::Json => {
+                Self::Text(Text::default())
+            }
             LogicalType::List(element) => {
                 Self::List(List { ends: Vec::new(), values: Box::new(Column::new(&element.logical)) })
             }

@@ -51,6 +51,8 @@ pub enum LogicalType {
     },
     /// UTF-8 text.
     String,
+    /// Bytes of any kind.
+    Bytes,
     /// UTF-8 text of at most this many bytes; shorter ones are filled up with zero bytes.
     FixedString {
         /// Bytes of each value.
@@ -116,8 +118,10 @@ pub struct ValueType {
     /// For dates (days), times and timestamps (ticks): the values that it can hold, where that is less than its
     /// physical type.
     pub range: Option<RangeInclusive<i64>>,
-    /// For texts: the characters that it can hold, where there is a limit in characters.
+    /// For texts: the characters that it can hold, where there is a limit in characters. For bytes: the bytes.
     pub length: Option<u32>,
+    /// For texts: whether it takes bytes that are no UTF-8 as well.
+    pub binary: bool,
     /// For timestamps: the zone in which a text without an offset is read; UTC where absent.
     pub zone: Option<String>,
 }
@@ -125,7 +129,7 @@ pub struct ValueType {
 impl From<LogicalType> for ValueType {
     /// Values of this type, all of them, never null.
     fn from(logical: LogicalType) -> Self {
-        Self { logical, nullable: false, range: None, length: None, zone: None }
+        Self { logical, nullable: false, range: None, length: None, binary: false, zone: None }
     }
 }
 
@@ -155,6 +159,7 @@ impl fmt::Display for LogicalType {
             Self::Float64 => f.write_str("float64"),
             Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
             Self::String => f.write_str("string"),
+            Self::Bytes => f.write_str("bytes"),
             Self::FixedString { bytes } => write!(f, "fixed({bytes})"),
             Self::Enum(_) => f.write_str("enum"),
             Self::Json => f.write_str("json"),
@@ -225,6 +230,7 @@ impl FromStr for LogicalType {
             ("float32", []) => Self::Float32,
             ("float64", []) => Self::Float64,
             ("string", []) => Self::String,
+            ("bytes", []) => Self::Bytes,
             ("uuid", []) => Self::Uuid,
             ("date", []) => Self::Date,
             ("timestamp", []) => Self::Timestamp { digits: 3 },

@@ -251,7 +251,7 @@ mod tests {
         assert_snapshot!(refusal("t", &"é".repeat(65), "int"), @"table `t`: the name `ééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé` has more than 64 characters");
         assert_snapshot!(refusal("orders ", "a", "int"), @"table `orders `: the name `orders ` ends with white space");
         assert_snapshot!(refusal("t", "", "int"), @"table `t`: the name `` is empty");
-        assert_snapshot!(refusal("t", "a", "blob"), @"table `t`, column `a`: type `blob`: rowfall writes no bytes yet: declare it text");
+        assert_snapshot!(refusal("t", "a", "binary(3)"), @"table `t`, column `a`: type `binary(3)`: it fills values up with zero bytes: declare it varbinary");
         assert_snapshot!(refusal("t", "a", "int); DROP TABLE x; --"), @"table `t`, column `a`: type `int); DROP TABLE x; --`: it cannot be read as a type");
         assert!(
             MySqlGrammar::of(Flavor::MySql).create_table(&spec("t", &[(&"é".repeat(64), "int", true)], &[])).is_ok()

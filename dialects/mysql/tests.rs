@@ -233,8 +233,8 @@ async fn a_foreign_table_is_described_as_it_is() {
       e enum('a','it''s'): enum, null, None
       s set('a','b'): type `set('a','b')`: the server puts its parts into another order: declare it text or json, None
       j json: json, null, None
-      bin varbinary(20): type `varbinary(20)`: rowfall writes no bytes yet: declare it text, None
-      pic blob: type `blob`: rowfall writes no bytes yet: declare it text, None
+      bin varbinary(20): bytes, null, None
+      pic blob: bytes, null, None
       g geometry: type `geometry`: rowfall writes no geometry: declare it text or json, None
       day date: date, null, None
       at datetime(6): timestamp(6), null, Expression
@@ -276,8 +276,8 @@ async fn a_foreign_table_is_described_as_it_is() {
       e enum('a','it''s'): enum, null, None
       s set('a','b'): type `set('a','b')`: the server puts its parts into another order: declare it text or json, None
       j json: json, null, None
-      bin varbinary(20): type `varbinary(20)`: rowfall writes no bytes yet: declare it text, None
-      pic blob: type `blob`: rowfall writes no bytes yet: declare it text, None
+      bin varbinary(20): bytes, null, None
+      pic blob: bytes, null, None
       g geometry: type `geometry`: rowfall writes no geometry: declare it text or json, None
       day date: date, null, None
       at datetime(6): timestamp(6), null, Expression

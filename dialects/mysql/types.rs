@@ -16,6 +16,7 @@
 //! | `datetime(d)` | timestamp(d) in UTC, years 1000 to 9999 |
 //! | `timestamp(d)` | timestamp(d), 1970-01-01 00:00:01 to 2038-01-19 03:14:07 |
 //! | `time(d)` | time(d) up to ±838:59:59 |
+//! | `varbinary(n)`, `blob` … | bytes |
 //! | `uuid`, `inet4`, `inet6` (MariaDB) | uuid, ipv4, ipv6 |
 //!
 //! - **Texts.** New columns are `longtext`, which holds what any record holds, and `varchar(n)` where they are of a key,
@@ -25,7 +26,7 @@
 //!   character that the column's set lacks, since not every server names the column. Sets of which it is not known that
 //!   they give back what was written are refused as a whole.
 //! - **A uuid** becomes `char(36)` in MySQL: a `binary(16)` is smaller, but nothing says that it is one.
-//! - **Bytes, `set`, geometry** and all that is not listed are refused by name.
+//! - **`set`, geometry** and all that is not listed are refused by name.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -155,6 +156,7 @@ pub(super) fn column_type(flavor: Flavor, logical: &LogicalType) -> Result<Strin
             return refuse("a decimal has at most 65 digits there, 30 of them behind the point");
         }
         LogicalType::String => "longtext".into(),
+        LogicalType::Bytes => "longblob".into(),
         LogicalType::Json => "json".into(),
         LogicalType::Uuid if flavor == Flavor::MariaDb => "uuid".into(),
         LogicalType::Uuid => "char(36)".into(),
@@ -193,6 +195,7 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
     };
     let limited = |default: u64| numbers.first().copied().unwrap_or(default);
     let string = |room| string(&parsed, room).map_or_else(&refuse, Ok);
+    let bytes = |most| Ok(Declared { room: Room::Bytes(most), ..LogicalType::Bytes.into() });
     match parsed.name.as_str() {
         "bool" | "boolean" => of(LogicalType::Bool),
         "tinyint" if numbers == [1] && !parsed.unsigned => of(LogicalType::Bool),
@@ -239,9 +242,13 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
             None => refuse("0 to 6 digits can stand behind the second"),
         },
         "set" => refuse("the server puts its parts into another order: declare it text or json"),
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
-            refuse("rowfall writes no bytes yet: declare it text")
-        }
+        "varbinary" if numbers.len() != 1 => refuse("it needs a length"),
+        "varbinary" => bytes(limited(0)),
+        "tinyblob" => bytes(255),
+        "blob" => bytes(65_535),
+        "mediumblob" => bytes(16_777_215),
+        "longblob" => bytes(u32::MAX.into()),
+        "binary" => refuse("it fills values up with zero bytes: declare it varbinary"),
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
         | "geometrycollection" | "geomcollection" => refuse("rowfall writes no geometry: declare it text or json"),
         _ => refuse("not a type that rowfall knows"),
@@ -252,9 +259,11 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
 pub(super) fn value(declared: &Declared, nullable: bool) -> ValueType {
     let length = match declared.room {
         Room::Characters(most, _) if declared.logical == LogicalType::String => u32::try_from(most).ok(),
+        Room::Bytes(most) if declared.logical == LogicalType::Bytes => u32::try_from(most).ok(),
         _ => None,
     };
-    ValueType { range: range(declared), logical: declared.logical.clone(), nullable, length, zone: None }
+    let logical = declared.logical.clone();
+    ValueType { range: range(declared), logical, nullable, length, binary: false, zone: None }
 }
 
 /// What a date, time or timestamp column can hold, in days or ticks.
@@ -290,7 +299,7 @@ fn decimal(precision: u64, scale: u64) -> Result<LogicalType, &'static str> {
 
 fn string(parsed: &TypeText, room: Room) -> Result<Declared, &'static str> {
     match parsed.charset.as_deref() {
-        Some("binary") => Err("rowfall writes no bytes yet: declare it with a character set"),
+        Some("binary") => Err("it holds bytes: declare it with a character set, or varbinary"),
         charset => match Charset::named(charset.unwrap_or("utf8mb4")) {
             Some(charset) => {
                 Ok(Declared { room, charset, collation: parsed.collation.clone(), ..LogicalType::String.into() })

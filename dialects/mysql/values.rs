@@ -74,6 +74,7 @@ enum Cells<'a> {
     Ipv6(&'a [[u8; 16]]),
     /// Checked to be UTF-8 once per block, not once per row.
     Text(&'a str, &'a [u32]),
+    Bytes(&'a [u8], &'a [u32]),
     /// JSON whose numbers the server changes, if they are not such as it keeps.
     Numbers(&'a str, &'a [u32]),
 }
@@ -180,6 +181,7 @@ impl<'a> Field<'a> {
             (Values::Uuid(v), LogicalType::Uuid) => Cells::Uuid(v),
             (Values::UInt32(v), LogicalType::Ipv4) => Cells::Ipv4(v),
             (Values::Uuid(v), LogicalType::Ipv6) => Cells::Ipv6(v),
+            (Values::Text(v), LogicalType::Bytes) => Cells::Bytes(&v.bytes, &v.ends),
             (Values::Text(v), LogicalType::Json) if flavor == Flavor::MySql => {
                 let (all, ends) = text(v)?;
                 Cells::Numbers(all, ends)
@@ -276,6 +278,11 @@ impl<'a> Field<'a> {
                 }
                 add(out, value, value.len())
             }
+            Cells::Bytes(all, ends) => {
+                let start = if row == 0 { 0 } else { ends[row - 1] as usize };
+                let value = &all[start..ends[row] as usize];
+                add(out, value, value.len())
+            }
             Cells::Numbers(all, ends) => {
                 let value = part(all, ends, row);
                 if changed_number(value) {
@@ -307,6 +314,7 @@ impl<'a> Field<'a> {
             Cells::UInt64(_) => add(out, None::<u64>, 0),
             Cells::Float32(_) => add(out, None::<f32>, 0),
             Cells::Float64(_) => add(out, None::<f64>, 0),
+            Cells::Bytes(..) => add(out, None::<&[u8]>, 0),
             _ => add(out, None::<&str>, 0),
         }
     }

@@ -195,14 +195,19 @@ impl<'a> Cells<'a> {
             }
             (kind, Values::Text(text)) => {
                 let rule = match *kind {
-                    Kind::Text { max: None, .. } | Kind::Enum | Kind::Json => TextRule::Any,
+                    Kind::Text { max: None, .. } | Kind::Enum | Kind::Json | Kind::Bytea => TextRule::Any,
                     Kind::Text { max: Some(max), padded: false } => TextRule::AtMost(max as usize),
                     Kind::Text { max: Some(max), padded: true } => TextRule::Padded(max as usize),
                     Kind::Jsonb => TextRule::Jsonb,
                     Kind::Inet => TextRule::Inet,
                     _ => return None,
                 };
-                Self::Text { bytes: &text.bytes, ends: &text.ends, rule, has_nul: text.bytes.contains(&0) }
+                Self::Text {
+                    bytes: &text.bytes,
+                    ends: &text.ends,
+                    rule,
+                    has_nul: *kind != Kind::Bytea && text.bytes.contains(&0),
+                }
             }
             (Kind::Array(element), Values::List(list)) => Self::Array {
                 ends: &list.ends,

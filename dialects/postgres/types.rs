@@ -16,6 +16,7 @@
 //! | `json` | json | kept as it was written |
 //! | `jsonb` | json | equal as JSON: keys lose their order, and a key that stands twice keeps the last value; `\u0000` is refused |
 //! | `inet` | string | an address, or a network `10.0.0.0/8` |
+//! | `bytea` | bytes | |
 //! | arrays of these | list | one dimension; not of domains and enums |
 //!
 //! Postgres rounds what has more digits than the column and cuts spaces that are too many, without a word: values are
@@ -51,6 +52,7 @@ pub(super) enum Kind {
     },
     /// The name of one, quoted where it must be.
     Enum,
+    Bytea,
     Uuid,
     Date,
     Time,
@@ -97,6 +99,7 @@ impl Declared {
             Kind::Text { padded: true, .. } => wire("bpchar", 1042, 1014),
             Kind::Text { max: Some(_), .. } => wire("varchar", 1043, 1015),
             Kind::Text { .. } | Kind::Enum => wire("text", 25, 1009),
+            Kind::Bytea => wire("bytea", 17, 1001),
             Kind::Uuid => wire("uuid", 2950, 2951),
             Kind::Date => wire("date", 1082, 1182),
             Kind::Time => wire("time", 1083, 1183),
@@ -139,6 +142,7 @@ pub(super) fn column_type(logical: &LogicalType) -> Result<String, Refusal> {
         LogicalType::Float64 => "double precision".into(),
         LogicalType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
         LogicalType::String | LogicalType::FixedString { .. } | LogicalType::Enum(_) => "text".into(),
+        LogicalType::Bytes => "bytea".into(),
         LogicalType::Uuid => "uuid".into(),
         LogicalType::Date => "date".into(),
         LogicalType::Ipv4 | LogicalType::Ipv6 => "inet".into(),
@@ -223,7 +227,7 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
         ("json", []) => Ok(Declared::new(Kind::Json, T::Json)),
         ("jsonb", []) => Ok(Declared::new(Kind::Jsonb, T::Json)),
         ("inet", []) => Ok(Declared::new(Kind::Inet, T::String)),
-        ("bytea", _) => refuse("rowfall writes no bytes yet"),
+        ("bytea", []) => Ok(Declared::new(Kind::Bytea, T::Bytes)),
         ("bit" | "bit varying" | "varbit", _) => refuse("rowfall writes no bits: declare it text"),
         ("bpchar", _) => refuse("spaces at the end would be lost: declare it text"),
         ("time with time zone" | "timetz", _) => refuse("a time with a zone has no day: declare it time"),
@@ -272,7 +276,7 @@ pub(super) fn value(declared: &Declared, nullable: bool) -> ValueType {
         Kind::Text { max, .. } => max,
         _ => None,
     };
-    ValueType { logical: declared.logical.clone(), nullable, range, length, zone: None }
+    ValueType { logical: declared.logical.clone(), nullable, range, length, binary: false, zone: None }
 }
 
 /// What a date, time or timestamp can hold, in days or ticks.

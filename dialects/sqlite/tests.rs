@@ -278,7 +278,7 @@ async fn a_foreign_table_is_described_as_it_is() {
       amount decimal(10,2), not null, None
       big SQLite type `DECIMAL(38,4)`: SQLite would store it as a double, which is exact up to 15 digits only: declare it TEXT or DECIMAL_TEXT(p,s), None
       free SQLite type `NUMERIC`: an exact number needs a precision: declare DECIMAL(p,s) or TEXT, None
-      blob SQLite type `BLOB`: rowfall writes no bytes yet, None
+      blob bytes, null, None
       untyped SQLite type ``: nothing says what the column takes: declare a type, None
       doc SQLite type `JSON`: not a type that rowfall knows, and its NUMERIC affinity would turn texts like 007 into numbers: declare it TEXT, or as the number that it is, None
       name string, null, Expression

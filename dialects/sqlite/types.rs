@@ -13,6 +13,7 @@
 //! | `DECIMAL(p,s)`, `NUMERIC(p,s)`, p ≤ 15 | decimal(p,s) | INTEGER or REAL |
 //! | `DECIMAL_TEXT(p,s)` | decimal(p,s) | TEXT with s digits behind the point |
 //! | `TEXT`, `VARCHAR(n)`, … | string | TEXT |
+//! | `BLOB` | bytes | BLOB |
 //! | `UUID` | uuid | TEXT, 36 characters, lower case |
 //! | `DATE` | date, years 0 to 9999 | TEXT `YYYY-MM-DD` |
 //! | `DATETIME(d)`, `TIMESTAMP(d)`; 6 without digits | timestamp(d), years 0 to 9999 | TEXT `YYYY-MM-DD HH:MM:SS.ffffff`, UTC |
@@ -70,6 +71,7 @@ pub(super) fn column_type(logical: &LogicalType) -> Result<String, Refusal> {
         }
         LogicalType::Decimal { precision, scale } => format!("DECIMAL_TEXT({precision},{scale})"),
         LogicalType::String => "TEXT".into(),
+        LogicalType::Bytes => "BLOB".into(),
         LogicalType::Uuid => "UUID".into(),
         LogicalType::Date => "DATE".into(),
         LogicalType::Timestamp { digits } => format!("DATETIME({digits})"),
@@ -113,7 +115,7 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
         "DECIMAL" | "NUMERIC" => decimal(true),
         "DECIMAL_TEXT" => decimal(false),
         "" | "ANY" => refuse("nothing says what the column takes: declare a type"),
-        "BLOB" => refuse("rowfall writes no bytes yet"),
+        "BLOB" => Ok(LogicalType::Bytes.into()),
         name if is_integer(name) => Ok(LogicalType::Int64.into()),
         name => match affinity(name) {
             "TEXT" => refuse("not a type that rowfall knows: declare it TEXT"),
@@ -128,7 +130,7 @@ pub(super) fn parse(text: &str) -> Result<Declared, Refusal> {
 
 /// What a column of this type takes.
 pub(super) fn value(logical: LogicalType, nullable: bool) -> ValueType {
-    ValueType { range: range(&logical), logical, nullable, length: None, zone: None }
+    ValueType { range: range(&logical), logical, nullable, length: None, binary: false, zone: None }
 }
 
 /// What a date or timestamp column can hold, in days or ticks.
@@ -296,7 +298,6 @@ mod tests {
         let mut refusals = String::new();
         for text in [
             "",
-            "BLOB",
             "STRING",
             "JSON",
             "POINT",
@@ -314,7 +315,6 @@ mod tests {
         }
         assert_snapshot!(refusals, @"
         SQLite type ``: nothing says what the column takes: declare a type
-        SQLite type `BLOB`: rowfall writes no bytes yet
         SQLite type `STRING`: not a type that rowfall knows, and its NUMERIC affinity would turn texts like 007 into numbers: declare it TEXT, or as the number that it is
         SQLite type `JSON`: not a type that rowfall knows, and its NUMERIC affinity would turn texts like 007 into numbers: declare it TEXT, or as the number that it is
         SQLite type `POINT`: not a type that rowfall knows, and its INTEGER affinity would turn texts like 007 into numbers: declare it TEXT, or as the number that it is

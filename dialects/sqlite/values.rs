@@ -6,7 +6,7 @@ use ethnum::I256;
 use sqlx::Arguments as _;
 use sqlx::sqlite::SqliteArguments;
 
-use crate::contract::{Advice, Block, Error, LogicalType, Mark, TableColumn, Values};
+use crate::contract::{Advice, Block, Error, LogicalType, Mark, TableColumn, Text, Values};
 use crate::generic::{push_date, push_decimal, push_timestamp, push_uuid};
 use crate::sqlite::types::{self, Declared};
 
@@ -31,6 +31,7 @@ struct Field<'a> {
 /// Texts are checked to be UTF-8 once per block, not once per row.
 enum Cells<'a> {
     Text { all: &'a str, ends: &'a [u32] },
+    Bytes(&'a Text),
     Other(&'a Values),
 }
 
@@ -51,6 +52,7 @@ impl<'a> Source<'a> {
                 |why: String| Error::pause(format!("table `{}`, column `{}`: {why}", layout.table.name, target.name));
             let declared = types::parse(&target.type_text).map_err(|why| refuse(why.0))?;
             let values = match &column.values {
+                Values::Text(bytes) if declared.logical == LogicalType::Bytes => Cells::Bytes(bytes),
                 Values::Text(text) => {
                     let all = std::str::from_utf8(&text.bytes).map_err(|_| refuse("a text is not UTF-8".into()))?;
                     Cells::Text { all, ends: &text.ends }
@@ -112,6 +114,10 @@ impl Field<'_> {
             Cells::Text { all, ends } => {
                 let start = if row == 0 { 0 } else { ends[row - 1] as usize };
                 return chunk.add_text(&all[start..ends[row] as usize]);
+            }
+            Cells::Bytes(bytes) => {
+                let bytes = bytes.row(row);
+                return chunk.add(bytes.to_vec(), bytes.len());
             }
             Cells::Other(values) => *values,
         };

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use rowfall::config::{ColumnSettings, Nested, NullPolicy, Route, Unit, UnknownFields};
-use rowfall::decode::{Decoder, Program};
+use rowfall::decode::{JsonDecoder, Program};
 use rowfall_dialects::contract::{
     Column, ColumnDefault, Compression, TableColumn, TableName, TableSchema, Target,
 };
@@ -150,8 +150,8 @@ fn object(u: &mut Unstructured<'_>, out: &mut String, depth: usize) -> arbitrary
 }
 
 fn check(program: &Arc<Program>, records: &[&[u8]]) {
-    let mut ours = (Decoder::new(Arc::clone(program)), program.layout.empty_columns());
-    let mut oracle = (Decoder::new(Arc::clone(program)), program.layout.empty_columns());
+    let mut ours = (JsonDecoder::new(Arc::clone(program)), program.layout.empty_columns());
+    let mut oracle = (JsonDecoder::new(Arc::clone(program)), program.layout.empty_columns());
     let mut rows = 0;
     let shown = |columns: &[Column]| format!("{columns:?}");
     for record in records {

@@ -1,6 +1,7 @@
 //! From the raw configuration to the checked one: what must be there, what fits together, what rowfall keeps to itself.
 
 mod mode;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::settings::{
 use super::template;
 use super::tree::{Node, dotted};
 use super::typed::listed;
+use crate::schemas::Schemas;
 
 /// librdkafka properties that rowfall sets itself, with the reason or the setting to use.
 pub(super) const OWNED_PROPERTIES: [(&str, &str); 10] = [
@@ -68,7 +70,8 @@ pub(super) fn check(raw: Raw, tree: &Node, flags: &Overrides) -> Result<Settings
     let batch = BatchLimits { rows: raw.batch.rows, bytes, age: raw.batch.age.0 };
     checker.batch(batch, memory);
     let workers = checker.workers(raw.workers);
-    let routes = checker.routes(raw.topics.0);
+    let schemas = checker.registry(raw.registry);
+    let routes = checker.routes(raw.topics.0, schemas.as_ref());
     match target {
         Some(target) if checker.problems.is_empty() => Ok(Settings {
             name,
@@ -225,7 +228,7 @@ impl Checker<'_> {
         }
     }
 
-    fn routes(&mut self, topics: Vec<(String, RawTopic)>) -> Routes {
+    fn routes(&mut self, topics: Vec<(String, RawTopic)>, schemas: Option<&Schemas>) -> Routes {
         if topics.is_empty() {
             let help = "say which topics to read: `topics: { orders: {} }` or --topic orders";
             let problem = Problem::new("`topics` is missing or empty");
@@ -246,7 +249,7 @@ impl Checker<'_> {
                 }
             }
             let paused = raw.paused;
-            let template = self.route(key.clone(), topics.as_ref(), raw);
+            let template = self.route(key.clone(), topics.as_ref(), raw, schemas);
             if let Some(topics) = topics {
                 rules.push(Rule { key, topics, paused, template });
             }
@@ -255,7 +258,7 @@ impl Checker<'_> {
     }
 
     /// The route of a key, with the templates of its table still in it.
-    fn route(&mut self, topic: String, topics: Option<&Topics>, raw: RawTopic) -> Route {
+    fn route(&mut self, topic: String, topics: Option<&Topics>, raw: RawTopic, schemas: Option<&Schemas>) -> Route {
         let table = match &raw.table {
             None => TableName { schema: None, name: "${topic}".to_owned() },
             Some(text) => template::parse_table(text),
@@ -277,7 +280,8 @@ impl Checker<'_> {
             let path = ["topics", topic.as_str(), "max_tables"];
             self.refuse(&path, format!("`{}` must be at least 1", dotted(&path)), "");
         }
-        let mode = self.mode(&topic, &raw);
+        let value = self.value_format(&topic, &raw, schemas);
+        let mode = self.mode(&topic, &raw, schemas);
         let evolve = match raw.evolve {
             RawEvolve::None => Evolve::None,
             RawEvolve::Add => Evolve::Add,
@@ -335,6 +339,7 @@ impl Checker<'_> {
             table,
             by_record: None,
             max_tables,
+            value,
             mode,
             create: raw.create,
             evolve,

@@ -29,7 +29,7 @@ pub(super) fn interpolate(tree: &mut Node, environment: Environment<'_>, problem
 /// The text with its templates filled in, and whether any was.
 fn fill_in(text: &str, path: &[String], node: &Node, environment: Environment<'_>) -> Result<(String, bool), Problem> {
     let is_table = matches!(path, [topics, _, table] if topics == "topics" && table == "table");
-    let is_url = matches!(path, [target, url] if target == "target" && url == "url");
+    let is_url = matches!(path, [of, url, ..] if matches!(of.as_str(), "target" | "registry") && url == "url");
     let (mut out, mut filled_in) = (String::new(), false);
     let mut rest = text;
     while let Some(at) = rest.find("${") {

@@ -4,15 +4,15 @@
 use super::error::Problem;
 
 /// Keys; `*` stands for any topic or column.
-pub(super) const KEYS: [&str; 6] =
-    ["registry", "http", "errors.dead_letter_topic", "errors.max_consecutive", "errors.max_rate", "topics.*.metadata"];
+pub(super) const KEYS: [&str; 5] =
+    ["http", "errors.dead_letter_topic", "errors.max_consecutive", "errors.max_rate", "topics.*.metadata"];
 
 /// Words that a key which is there already will take.
 pub(super) const VALUES: [(&str, &[&str]); 4] = [
     ("errors.bad_record", &["dead-letter", "skip"]),
-    ("topics.*.value", &["avro", "json-schema", "protobuf", "connect-json", "string", "bytes"]),
+    ("topics.*.value", &["json-schema", "protobuf", "connect-json", "string", "bytes"]),
     ("topics.*.envelope", &["debezium"]),
-    ("topics.*.key", &["avro", "json-schema", "protobuf", "connect-json", "bytes"]),
+    ("topics.*.key", &["json-schema", "protobuf", "connect-json", "bytes"]),
 ];
 
 /// Whether a later version has this key.

@@ -22,6 +22,8 @@ pub(super) struct Raw {
     pub(super) name: Option<String>,
     /// Where records come from.
     pub(super) kafka: RawKafka,
+    /// Where the schemas of records are, for formats that have them there.
+    pub(super) registry: RawRegistry,
     /// Where rows go.
     pub(super) target: RawTarget,
     /// What a crash may do. Default: `exactly-once`.
@@ -62,6 +64,44 @@ pub(super) struct RawKafka {
     pub(super) rack: Option<String>,
     /// Any librdkafka property, by its own name. Those that rowfall sets itself are refused.
     pub(super) properties: BTreeMap<String, Scalar>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ url: http://localhost:8081 }`")]
+pub(super) struct RawRegistry {
+    /// A schema registry with Confluent's API: Confluent's own, Karapace, or Apicurio's under `/apis/ccompat/v7`. Several
+    /// of the same schemas as a list: the next is asked when one does not answer. Required for `value: avro` and
+    /// `key: avro`, but where a file has the schema.
+    pub(super) url: OneOrMany,
+    /// A user's name, or the key of an API key.
+    pub(super) username: Option<String>,
+    /// The password, or the secret of an API key: `${env:REGISTRY_PASSWORD}`.
+    pub(super) password: Option<String>,
+    /// A bearer token.
+    pub(super) token: Option<String>,
+    /// Where bearer tokens are got, by OAuth 2.0 client credentials.
+    pub(super) oauth: Option<RawOAuth>,
+    /// A PEM file of certificates to trust besides the public ones.
+    pub(super) ca: Option<String>,
+    /// A PEM file of the certificate to show (mutual TLS).
+    pub(super) certificate: Option<String>,
+    /// A PEM file of that certificate's private key.
+    pub(super) private_key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a map such as `{ url: https://login.example.com/token }`")]
+pub(super) struct RawOAuth {
+    /// The token endpoint. Required.
+    pub(super) url: Option<String>,
+    /// The client's id. Required.
+    pub(super) client_id: Option<String>,
+    /// The client's secret. Required.
+    pub(super) client_secret: Option<String>,
+    /// The scope to ask for.
+    pub(super) scope: Option<String>,
+    /// Headers that the registry wants with the token, such as `target-sr-cluster` and `Confluent-Identity-Pool-Id`.
+    pub(super) headers: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
@@ -175,10 +215,15 @@ pub(super) struct RawTopic {
     pub(super) max_tables: usize,
     /// The format of the records' values.
     pub(super) value: ValueFormat,
+    /// With `value: avro`: a file with the schema of all values, which then stand alone, without the id of a schema. No
+    /// registry is asked.
+    pub(super) value_schema: Option<String>,
     /// What surrounds the row in a record's value.
     pub(super) envelope: Envelope,
     /// The format of the records' keys, where `primary_key` or `deletes` reads them.
     pub(super) key: KeyFormat,
+    /// With `key: avro`: the same for keys.
+    pub(super) key_schema: Option<String>,
     /// What a record does to the table.
     pub(super) mode: Mode,
     /// Which stored row a record is about, with `mode: upsert`: columns that the record's value fills (`[customer, id]`),
@@ -223,8 +268,10 @@ impl Default for RawTopic {
             table: None,
             max_tables: DEFAULT_MAX_TABLES,
             value: ValueFormat::default(),
+            value_schema: None,
             envelope: Envelope::default(),
             key: KeyFormat::default(),
+            key_schema: None,
             mode: Mode::default(),
             primary_key: OneOrMany::default(),
             deletes: false,
@@ -248,6 +295,8 @@ pub(super) enum ValueFormat {
     /// A JSON object; its fields are the columns.
     #[default]
     Json,
+    /// An Avro record with the id of its schema in front or in a header, as serializers with a registry write it.
+    Avro,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -276,6 +325,8 @@ pub(super) enum KeyFormat {
     Json,
     /// UTF-8 text, as it is.
     String,
+    /// Avro with the id of its schema: a record with a field per column, or one value.
+    Avro,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rowfall_dialects::contract::{COORDINATES, ColumnStorage, Storage, TableName, Target};
+use url::Url;
 
 use super::routes::Routes;
 use super::template::TableTemplate;
+use crate::schemas::Schemas;
 
 /// What the command line says besides the file.
 #[derive(Clone, Default)]
@@ -136,6 +138,8 @@ pub struct Route {
     pub by_record: Option<TableTemplate>,
     /// Tables that the records of one topic may be spread over; at least 1.
     pub max_tables: usize,
+    /// How the records' values are written; never [`Format::String`].
+    pub value: Format,
     /// What a record does to the table.
     pub mode: Mode,
     /// Whether to create the table when it is missing.
@@ -166,6 +170,7 @@ impl Route {
             table,
             by_record: None,
             max_tables: DEFAULT_MAX_TABLES,
+            value: Format::Json,
             mode: Mode::Insert,
             create: false,
             evolve: Evolve::None,
@@ -195,7 +200,7 @@ pub enum Mode {
         /// Which row that is.
         key: KeySource,
         /// The format of the records' keys.
-        format: KeyFormat,
+        format: Format,
         /// Whether a record without a value deletes it.
         deletes: bool,
         /// What becomes of a column that the record lacks.
@@ -245,13 +250,64 @@ impl HeaderColumn {
     }
 }
 
-/// How a record's key is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFormat {
+/// How a record's key or its value is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
     /// JSON.
     Json,
     /// UTF-8 text.
     String,
+    /// Avro, each with the id of a schema.
+    Avro(Schemas),
+}
+
+/// A schema registry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Servers with the same schemas; at least one.
+    pub urls: Vec<Url>,
+    /// What it wants to see of us.
+    pub access: RegistryAccess,
+    /// A PEM file of certificates to trust besides the public ones.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the certificate to show and of its private key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// What a schema registry wants to see of us. Holds secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RegistryAccess {
+    /// Nothing.
+    None,
+    /// HTTP's Basic authentication.
+    Basic {
+        /// The user.
+        user: String,
+        /// The user's password.
+        password: String,
+    },
+    /// This bearer token.
+    Bearer(String),
+    /// A bearer token that is got by OAuth 2.0 client credentials.
+    OAuth {
+        /// The token endpoint.
+        url: Url,
+        /// Who asks.
+        client_id: String,
+        /// The secret of who asks.
+        client_secret: String,
+        /// What for.
+        scope: Option<String>,
+        /// Headers that go with the token.
+        headers: BTreeMap<String, String>,
+    },
+}
+
+/// Leaves out what may be secret.
+impl fmt::Debug for RegistrySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.urls.iter().map(|url| url.as_str())).finish()
+    }
 }
 
 /// What an upsert does with a column that the record lacks.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rowfall_dialects::contract::{Column, LogicalType, Mark, Text, Values};
+use rowfall_dialects::contract::{Column, LogicalType, Mark, Text, Values, Variant};
 
 use super::json::has_half_a_pair;
 use super::program::ValueRule;
@@ -54,6 +54,11 @@ const FRACTION: &str = "a number with a fraction";
 impl Cell<'_> {
     #[inline]
     pub(super) fn null(self) -> Result<(), Misfit> {
+        // A variant has a null of its own, which is no mark.
+        if let Values::Variant(variant) = &mut self.column.values {
+            variant.kinds.push(Variant::NULL);
+            return Ok(());
+        }
         if !self.rule.nullable {
             return Err(Misfit::Null);
         }
@@ -228,7 +233,7 @@ impl Cell<'_> {
                 values.push(uuid.into_bytes());
                 Ok(())
             }
-            (LogicalType::Bool | LogicalType::Json, _) => Err(Misfit::Kind("a string")),
+            (LogicalType::Bool | LogicalType::Json | LogicalType::Bytes, _) => Err(Misfit::Kind("a string")),
             // 64-bit numbers and decimals are often quoted, since JavaScript would round them.
             _ => self.digits(text),
         }
@@ -313,7 +318,15 @@ impl ValueRule {
         use LogicalType as T;
         matches!(
             self.logical,
-            T::Uuid | T::FixedString { .. } | T::Ipv4 | T::Ipv6 | T::Json | T::List(_) | T::Map(_) | T::Struct(_)
+            T::Uuid
+                | T::Bytes
+                | T::FixedString { .. }
+                | T::Ipv4
+                | T::Ipv6
+                | T::Json
+                | T::List(_)
+                | T::Map(_)
+                | T::Struct(_)
         ) || self.logical == T::Date && self.unit.is_none()
     }
 
@@ -323,7 +336,7 @@ impl ValueRule {
     }
 }
 
-fn push_integer(values: &mut Values, number: decimal::Integer) -> Result<(), Misfit> {
+pub(super) fn push_integer(values: &mut Values, number: decimal::Integer) -> Result<(), Misfit> {
     fn fit<T: TryFrom<i128>>(values: &mut Vec<T>, number: decimal::Integer) -> Result<(), Misfit> {
         let number = number.signed().and_then(|number| i128::try_from(number).ok()).ok_or(Misfit::Range)?;
         values.push(T::try_from(number).map_err(|_| Misfit::Range)?);
@@ -379,7 +392,7 @@ fn push(rule: &ValueRule, texts: &mut Text, text: &str) -> Result<(), Misfit> {
     Ok(())
 }
 
-fn in_range(rule: &ValueRule, value: i64) -> Result<(), Misfit> {
+pub(super) fn in_range(rule: &ValueRule, value: i64) -> Result<(), Misfit> {
     match &rule.range {
         Some(range) if !range.contains(&value) => Err(Misfit::Range),
         _ => Ok(()),

@@ -20,6 +20,12 @@ pub(crate) struct Integer {
     magnitude: U256,
 }
 
+impl From<I256> for Integer {
+    fn from(number: I256) -> Self {
+        Self { negative: number < 0, magnitude: number.unsigned_abs() }
+    }
+}
+
 impl Integer {
     /// As a signed number of 256 bits, if it is one.
     pub(crate) fn signed(self) -> Option<I256> {

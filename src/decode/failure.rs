@@ -7,6 +7,8 @@ use super::{BadRecord, Cure};
 /// What a record failed at.
 pub(super) enum Failure {
     Syntax(String),
+    /// The bytes are not what their schema says.
+    Wire(&'static str),
     NotAnObject(&'static str),
     /// A field without a column.
     Unknown(String),
@@ -44,6 +46,11 @@ impl Failure {
             Self::Syntax(reason) => {
                 of_record(None, reason, "see whether the topic's values are JSON: `value:` names the format".to_owned())
             }
+            Self::Wire(why) => of_record(
+                None,
+                format!("the bytes are not what their schema says: {why}"),
+                "mend the producer, or see whether the registry is the one that it uses".to_owned(),
+            ),
             Self::NotAnObject(found) => of_record(
                 None,
                 format!("the value is {found}, not an object"),

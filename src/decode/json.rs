@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use rowfall_dialects::contract::{Column, LogicalType, Mark, Values, Variant};
+use rowfall_dialects::contract::{Column, LogicalType};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -330,18 +330,7 @@ impl Run<'_> {
 
     #[inline]
     fn put_null(&mut self, column: usize) -> Result<(), Misfit> {
-        let rule = &self.program.columns[column];
-        let column = &mut self.columns[column];
-        if rule.null_is_absent {
-            column.push_mark(Mark::Absent);
-            return Ok(());
-        }
-        // A variant has a null of its own, which is no mark.
-        if let Values::Variant(variant) = &mut column.values {
-            variant.kinds.push(Variant::NULL);
-            return Ok(());
-        }
-        Cell { rule: &rule.value, column }.null()
+        self.program.columns[column].put_null(&mut self.columns[column])
     }
 
     #[inline]

@@ -7,13 +7,14 @@ use rowfall_dialects::contract::Column;
 use serde::de::IgnoredAny;
 
 use super::{BadRecord, Decoder, Program, Record};
-use crate::config::KeyFormat;
+use crate::config::Format;
+use crate::schemas::Part;
 
 /// What fills the key's columns.
 #[derive(Debug)]
 pub(super) struct KeyProgram {
     pub(super) program: Arc<Program>,
-    pub(super) format: KeyFormat,
+    pub(super) format: Format,
     /// The headers that say the key; where there are none, it is the record's key.
     pub(super) headers: Vec<CString>,
 }
@@ -22,7 +23,7 @@ pub(super) struct KeyProgram {
 #[derive(Debug)]
 pub(super) struct KeyDecoder {
     decoder: Decoder,
-    format: KeyFormat,
+    format: Format,
     /// Each header with what stands before its value in the object that is made of them: `{"tenant":`, `,"id":`.
     headers: Vec<(CString, Box<[u8]>)>,
     /// What stands before a key that is no object, to make it one: `{"id":`.
@@ -32,15 +33,22 @@ pub(super) struct KeyDecoder {
 
 impl KeyDecoder {
     pub(super) fn new(KeyProgram { program, format, headers }: &KeyProgram) -> Self {
+        // Headers are made into JSON.
+        let written = if headers.is_empty() { format } else { &Format::Json };
         let before =
             |start: &str, field: &str| format!("{start}{}:", serde_json::Value::from(field)).into_bytes().into();
         let headers = headers.iter().enumerate().map(|(index, name)| {
             let start = if index == 0 { "{" } else { "," };
             (name.clone(), before(start, &name.to_string_lossy()))
         });
-        let decoder = Decoder::new(Arc::clone(program));
+        let decoder = Decoder::new(Arc::clone(program), written, Part::Key);
         let opening = before("{", program.first_field());
-        Self { decoder, format: *format, headers: headers.collect(), opening, made: Vec::new() }
+        Self { decoder, format: written.clone(), headers: headers.collect(), opening, made: Vec::new() }
+    }
+
+    /// As [`Decoder::is_ready`].
+    pub(super) fn is_ready(&mut self, record: &Record<'_>) -> bool {
+        record.key.is_none_or(|key| self.decoder.is_ready(key, record.headers))
     }
 
     /// Fills the key's columns, the first; answers how many they are.
@@ -54,10 +62,10 @@ impl KeyDecoder {
         let columns = &mut columns[..decoder.program().layout.targets.len()];
         made.clear();
         let (key, whose) = match headers.is_empty() {
-            true => (key_object(record.key, *format, columns.len(), opening, made)?, "the record's key"),
+            true => (key_object(record.key, format, columns.len(), opening, made)?, "the record's key"),
             false => (header_object(record, headers, made)?, "the record's headers"),
         };
-        decoder.decode(key, columns, row).map_err(|bad| BadRecord {
+        decoder.decode(key, record.headers, columns, row).map_err(|bad| BadRecord {
             reason: format!("{whose}: {}", bad.reason),
             cure: None,
             ..bad
@@ -73,13 +81,18 @@ pub(crate) fn bad(reason: impl Into<String>, hint: &str) -> BadRecord {
 /// A record's key as a JSON object: itself, or one that is made with what stands before its only value.
 fn key_object<'k>(
     key: Option<&'k [u8]>,
-    format: KeyFormat,
+    format: &Format,
     columns: usize,
     opening: &[u8],
     made: &'k mut Vec<u8>,
 ) -> Result<&'k [u8], BadRecord> {
     let key = key.ok_or_else(|| bad("the record has no key", "mend the producer, or say another `primary_key`"))?;
-    if format == KeyFormat::Json && key.trim_ascii_start().first() == Some(&b'{') {
+    let is_whole = match format {
+        Format::Json => key.trim_ascii_start().first() == Some(&b'{'),
+        Format::String => false,
+        Format::Avro(_) => true,
+    };
+    if is_whole {
         return Ok(key);
     }
     if columns > 1 {
@@ -90,12 +103,13 @@ fn key_object<'k>(
     made.extend_from_slice(opening);
     match format {
         // Otherwise more than one value could hide in the object that is made of it.
-        KeyFormat::Json if serde_json::from_str::<IgnoredAny>(text).is_err() => {
+        Format::Json if serde_json::from_str::<IgnoredAny>(text).is_err() => {
             let hint = "set `key: string` for the topic if its keys are plain text";
             return Err(bad("the record's key is not JSON", hint));
         }
-        KeyFormat::Json => made.extend_from_slice(key),
-        KeyFormat::String => serde_json::to_writer(&mut *made, text).expect("a Vec takes it"),
+        Format::Json => made.extend_from_slice(key),
+        Format::String => serde_json::to_writer(&mut *made, text).expect("a Vec takes it"),
+        Format::Avro(_) => unreachable!("it is whole"),
     }
     made.push(b'}');
     Ok(made)

@@ -2,16 +2,18 @@
 //!
 //! - [`Program`]: what to do with each field, compiled once from the table and the route; `fields`: which field fills which
 //!   column
-//! - [`Decoder`]: runs it over records; a bad record leaves no trace in the columns
+//! - [`Decoder`]: runs it over records of a `format`; a bad record leaves no trace in the columns
 //! - [`RowDecoder`]: a [`Record`] into a row: its value, its `key` or headers, its place; several programs together
-//! - `json`: the format's own part, `nested` its values inside values; `cell`: one value into one column, whatever the
-//!   format
+//! - [`Decoder`] is one of a format: `json`, with `nested` for its values inside values, and `avro`
+//! - `cell`: one value into one column, whatever the format; `typed`: one that comes with a type of its own
 //! - `decimal`, `time`: exact numbers and instants from text; `failure`: why a record is bad, in words
 
+mod avro;
 mod cell;
 mod decimal;
 mod failure;
 mod fields;
+mod format;
 mod json;
 mod key;
 mod nested;
@@ -19,9 +21,12 @@ mod program;
 mod record;
 mod rows;
 mod time;
+mod typed;
 
+pub use avro::Schema as AvroSchema;
 pub(crate) use fields::Flattening;
-pub use json::Decoder;
+pub use format::Decoder;
+pub use json::Decoder as JsonDecoder;
 pub(crate) use json::is_too_deep;
 pub(crate) use key::{bad, header_text};
 pub use program::{Lacking, Mapped, Part, Program, RefusedColumn};

@@ -1,6 +1,6 @@
 //! Values inside values: lists, maps, structs and variants from their JSON text.
 
-use rowfall_dialects::contract::{Column, LogicalType, Values, Variant};
+use rowfall_dialects::contract::{Column, LogicalType, Values};
 
 use super::cell::{Cell, Misfit};
 use super::json::{Backend, is_too_deep};
@@ -29,7 +29,7 @@ pub(super) fn put<B: Backend>(rule: &ValueRule, column: &mut Column, raw: &str) 
 }
 
 /// A string, or JSON in a string where the column takes nothing else.
-fn put_text<B: Backend>(rule: &ValueRule, column: &mut Column, text: &str) -> Result<(), Misfit> {
+pub(super) fn put_text<B: Backend>(rule: &ValueRule, column: &mut Column, text: &str) -> Result<(), Misfit> {
     let inner = match rule.logical {
         LogicalType::Json | LogicalType::List(_) | LogicalType::Map(_) | LogicalType::Struct(_) => text.trim(),
         _ => return Cell { rule, column }.text(text),
@@ -120,11 +120,10 @@ fn put_array<B: Backend>(rule: &ValueRule, column: &mut Column, raw: &str) -> Re
 /// The first type that the value fits: first those of its own kind, so that a number does not become a text where there
 /// is a type for numbers.
 fn put_variant<B: Backend>(rule: &ValueRule, column: &mut Column, raw: &str) -> Result<(), Misfit> {
-    let Values::Variant(variant) = &mut column.values else { return Err(Misfit::Kind("a value")) };
     if raw == "null" {
-        variant.kinds.push(Variant::NULL);
-        return Ok(());
+        return Cell { rule, column }.null();
     }
+    let Values::Variant(variant) = &mut column.values else { return Err(Misfit::Kind("a value")) };
     for own_kind in [true, false] {
         for (kind, (part_rule, part)) in (0u8..).zip(rule.parts.iter().zip(&mut variant.columns)) {
             if is_of_kind(&part_rule.logical, raw) != own_kind {
@@ -168,7 +167,7 @@ fn is_of_kind(logical: &LogicalType, raw: &str) -> bool {
 }
 
 #[cold]
-fn within(place: &str, rule: &ValueRule, misfit: Misfit) -> Misfit {
+pub(super) fn within(place: &str, rule: &ValueRule, misfit: Misfit) -> Misfit {
     match misfit {
         Misfit::Within(inner, takes, misfit) => Misfit::Within(format!("{place}, {inner}"), takes, misfit),
         misfit => Misfit::Within(place.to_owned(), rule.logical.to_string(), Box::new(misfit)),

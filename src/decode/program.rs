@@ -3,8 +3,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use rowfall_dialects::contract::{ColumnDefault, Layout, LogicalType, Mark, TableColumn, TableSchema, ValueType};
+use rowfall_dialects::contract::{
+    Column, ColumnDefault, Layout, LogicalType, Mark, TableColumn, TableSchema, ValueType,
+};
 
+use super::cell::{Cell, Misfit};
 use super::fields::{Builder, Clash, Object};
 use crate::config::{ColumnSettings, Nested, NullPolicy, Route, Unit, UnknownFields};
 
@@ -88,6 +91,8 @@ pub(super) struct ValueRule {
     pub(super) range: Option<RangeInclusive<i64>>,
     /// For texts: characters at most.
     pub(super) length: Option<u32>,
+    /// For texts: whether bytes that are no UTF-8 go in as well.
+    pub(super) binary: bool,
     pub(super) zone: TimeZone,
     /// For dates and timestamps: what a number counts; the column's own ticks where absent.
     pub(super) unit: Option<Unit>,
@@ -395,6 +400,16 @@ impl ColumnRule {
         Ok(Self { field, value, table_column: column.clone(), when_absent, null_is_absent })
     }
 
+    /// Appends null to the column.
+    #[inline]
+    pub(super) fn put_null(&self, column: &mut Column) -> Result<(), Misfit> {
+        if self.null_is_absent {
+            column.push_mark(Mark::Absent);
+            return Ok(());
+        }
+        Cell { rule: &self.value, column }.null()
+    }
+
     /// What the part asks of the column of this index.
     fn heed(&mut self, part: &Part, index: usize) {
         if part.key.contains(&index) || part.required.contains(&index) {
@@ -439,8 +454,8 @@ impl ValueRule {
             LogicalType::Variant(types) => types.iter().map(new).collect::<Result<_, _>>()?,
             _ => Vec::new(),
         };
-        let ValueType { logical, nullable, range, length, .. } = value.clone();
-        Ok(Self { logical, nullable, range, length, zone, unit, parts })
+        let ValueType { logical, nullable, range, length, binary, .. } = value.clone();
+        Ok(Self { logical, nullable, range, length, binary, zone, unit, parts })
     }
 
     /// Whether this holds for it or for a part of it.

@@ -6,7 +6,8 @@ use rowfall_dialects::contract::{Column, Layout, Mark, Op, TableSchema, Values};
 
 use super::key::{KeyDecoder, KeyProgram, bad};
 use super::{BadRecord, Decoder, Lacking, Mapped, Part, Program, Record, RefusedColumn};
-use crate::config::{HeaderColumn, KeyFormat, KeySource, Route};
+use crate::config::{Format, HeaderColumn, KeySource, Route};
+use crate::schemas::Part as Of;
 
 /// The version column that rowfall fills itself: era and offset of the record.
 pub const OWN_VERSION: &str = "_version";
@@ -19,7 +20,7 @@ pub struct Keyed {
     /// Where its values come from.
     pub source: KeySource,
     /// How the records' keys are written.
-    pub format: KeyFormat,
+    pub format: Format,
     /// Whether tombstones delete.
     pub deletes: bool,
     /// What becomes of columns that a record lacks.
@@ -53,6 +54,8 @@ pub struct RowProgram {
     key: Option<KeyProgram>,
     /// What fills columns from the record's value.
     value: Arc<Program>,
+    /// How the value is written.
+    format: Format,
     /// Columns before those of the value.
     value_at: usize,
     /// Whether topic, partition and offset follow.
@@ -78,6 +81,7 @@ impl RowProgram {
                 layout,
                 key: None,
                 value,
+                format: route.value.clone(),
                 value_at: 0,
                 coordinates: false,
                 version: false,
@@ -116,7 +120,7 @@ impl RowProgram {
                 KeySource::Headers(headers) => headers.iter().map(HeaderColumn::c_name).collect(),
                 _ => Vec::new(),
             };
-            Some(KeyProgram { program, format: keyed.format, headers })
+            Some(KeyProgram { program, format: keyed.format.clone(), headers })
         } else {
             None
         };
@@ -140,6 +144,7 @@ impl RowProgram {
             layout: Arc::new(layout),
             key,
             value,
+            format: route.value.clone(),
             value_at,
             coordinates,
             version: own_version.is_some(),
@@ -173,7 +178,8 @@ impl RowProgram {
     #[must_use]
     pub fn alone(&self, column: usize) -> Option<Decoder> {
         let filled = self.value_at..self.behind_value();
-        filled.contains(&column).then(|| Decoder::new(Arc::new(self.value.alone(column - self.value_at))))
+        let alone = || Decoder::new(Arc::new(self.value.alone(column - self.value_at)), &self.format, Of::Value);
+        filled.contains(&column).then(alone)
     }
 
     /// The first column behind those of the value.
@@ -195,7 +201,7 @@ impl RowDecoder {
     #[must_use]
     pub fn new(program: Arc<RowProgram>) -> Self {
         let key = program.key.as_ref().map(KeyDecoder::new);
-        let value = Decoder::new(Arc::clone(&program.value));
+        let value = Decoder::new(Arc::clone(&program.value), &program.format, Of::Value);
         Self { program, key, value }
     }
 
@@ -203,6 +209,15 @@ impl RowDecoder {
     #[must_use]
     pub fn program(&self) -> &Arc<RowProgram> {
         &self.program
+    }
+
+    /// Whether all that the record is written with is known; asks for it where it is not. Who decodes it all the same
+    /// waits.
+    #[inline]
+    pub fn is_ready(&mut self, record: &Record<'_>) -> bool {
+        let value = record.value.is_none_or(|value| self.value.is_ready(value, record.headers));
+        let key = self.key.as_mut().filter(|_| record.value.is_none() || self.program.value_at > 0);
+        value && key.is_none_or(|key| key.is_ready(record))
     }
 
     /// Appends the record as row `row` to the columns of the program's layout, which all have `row` rows, and answers
@@ -215,7 +230,7 @@ impl RowDecoder {
         match record.value {
             // Rows that are only added: one program for all columns.
             Some(value) if self.program.folding.is_none() => {
-                self.value.decode(value, columns, row)?;
+                self.value.decode(value, record.headers, columns, row)?;
                 Ok(None)
             }
             _ => self.decode_keyed(record, columns, row).map(Some).inspect_err(|_| {
@@ -241,7 +256,7 @@ impl RowDecoder {
                 Op::Delete
             }
             Some(payload) => {
-                value.decode(payload, &mut columns[value_at..behind_value], row)?;
+                value.decode(payload, record.headers, &mut columns[value_at..behind_value], row)?;
                 if let Some(key) = key.as_mut().filter(|_| value_at > 0) {
                     key.decode(record, columns, row)?;
                 }
@@ -288,7 +303,7 @@ mod tests {
     use rowfall_dialects::contract::{TableName, Upserts};
 
     /// A decoder for a table of these columns (`name type`), of which `key` is the key.
-    fn decoder(columns: &[&str], key: &[&str], source: KeySource, format: KeyFormat) -> RowDecoder {
+    fn decoder(columns: &[&str], key: &[&str], source: KeySource, format: Format) -> RowDecoder {
         let table = TableSchema::new(TableName::parse("t"), "table", columns.iter().map(|text| column(text)).collect());
         let upserts = Upserts::Keys(vec![key.iter().map(|name| (*name).to_owned()).collect()]);
         let deletes = source != KeySource::Coordinates;
@@ -326,18 +341,17 @@ mod tests {
     #[test]
     fn a_key_is_an_object_or_one_value() {
         let columns = ["note string", "id int64"];
-        let mut json = decoder(&columns, &["id"], KeySource::Record(Vec::new()), KeyFormat::Json);
+        let mut json = decoder(&columns, &["id"], KeySource::Record(Vec::new()), Format::Json);
         let note = Some(r#"{"note":"a","id":9}"#);
         assert_eq!(row(&mut json, Some("42"), note), "Upsert 42 | a");
         assert_eq!(row(&mut json, Some(r#" {"id":42}"#), note), "Upsert 42 | a");
         assert_eq!(row(&mut json, Some("42"), None), "Delete 42 | Absent");
         insta::assert_snapshot!(row(&mut json, Some(r#"42,"id":43"#), note), @"the record's key is not JSON");
         insta::assert_snapshot!(row(&mut json, None, note), @"the record has no key");
-        let mut text =
-            decoder(&["id string", "note string"], &["id"], KeySource::Record(Vec::new()), KeyFormat::String);
+        let mut text = decoder(&["id string", "note string"], &["id"], KeySource::Record(Vec::new()), Format::String);
         assert_eq!(row(&mut text, Some("it's \"so\" {"), note), "Upsert it's \"so\" { | a");
         let two = ["id int64", "region string", "note string"];
-        let mut two = decoder(&two, &["region", "id"], KeySource::Value(Vec::new()), KeyFormat::Json);
+        let mut two = decoder(&two, &["region", "id"], KeySource::Value(Vec::new()), Format::Json);
         assert_eq!(row(&mut two, None, Some(r#"{"id":1,"region":"eu","note":"a"}"#)), "Upsert eu | 1 | a");
         assert_eq!(row(&mut two, Some(r#"{"id":1,"region":"eu","more":1}"#), None), "Delete eu | 1 | Absent");
         insta::assert_snapshot!(row(&mut two, Some("1"), None), @"the record's key is one value, and the table's key has 2 columns");
@@ -348,7 +362,7 @@ mod tests {
         let fills = |column: &str| HeaderColumn { header: column.to_owned(), column: column.to_owned() };
         let source = KeySource::Headers(vec![fills("id"), fills("region")]);
         let columns = ["note string", "id int64", "region string"];
-        let mut decoder = decoder(&columns, &["region", "id"], source, KeyFormat::Json);
+        let mut decoder = decoder(&columns, &["region", "id"], source, Format::Json);
         let headers = |region: Option<&str>, id: &str| {
             let value = |text: &str| Some(text.as_bytes().to_vec());
             vec![("region".to_owned(), region.and_then(value)), ("id".to_owned(), value(id))]
@@ -370,7 +384,7 @@ mod tests {
     fn coordinates_are_the_records_place() {
         let columns = ["_topic string", "_partition int32", "_offset int64", "note string"];
         let key = ["_topic", "_partition", "_offset"];
-        let mut decoder = decoder(&columns, &key, KeySource::Coordinates, KeyFormat::Json);
+        let mut decoder = decoder(&columns, &key, KeySource::Coordinates, Format::Json);
         assert_eq!(row(&mut decoder, None, Some(r#"{"note":"a"}"#)), "Upsert a | orders | 3 | 7");
     }
 }

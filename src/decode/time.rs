@@ -135,7 +135,7 @@ pub fn text_kind(text: &str) -> Option<LogicalType> {
         .map(|digits| LogicalType::Timestamp { digits })
 }
 
-fn zone_offset(wall: i64, zone: &TimeZone) -> Result<i64, TimeError> {
+pub(crate) fn zone_offset(wall: i64, zone: &TimeZone) -> Result<i64, TimeError> {
     let as_utc = jiff::Timestamp::from_second(wall).map_err(|_| TimeError::OutOfRange)?;
     let civil: civil::DateTime = TimeZone::UTC.to_datetime(as_utc);
     let instant = zone.to_timestamp(civil).map_err(|_| TimeError::OutOfRange)?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Absent, KeyFormat, KeySource, Mode, Nested};
+use crate::config::{Absent, Format, KeySource, Mode, Nested};
 use crate::infer::infer;
 use crate::reconcile;
 use crate::testing::column;
@@ -25,7 +25,8 @@ fn told(route: &Route, columns: &[&str], records: &[(Option<&str>, Option<&str>)
         let fit = line.fit.map_or_else(|| "–".to_owned(), |fit| fit.to_string());
         format!("{} → {}: {fit}: {}", line.field, line.column.as_deref().unwrap_or("–"), line.remark)
     };
-    let mut lines: Vec<_> = survey.lines(route, &infer(&values, route)).into_iter().map(line).collect();
+    let mut lines: Vec<_> =
+        survey.lines(route, &infer(values.iter().map(Vec::as_slice), route)).into_iter().map(line).collect();
     let first = survey.first_refused.map(|(_, offset, bad)| format!(", first at {offset}: {bad}"));
     lines.push(format!("{} of {} refused{}", survey.refused, survey.records, first.unwrap_or_default()));
     lines.join("\n")
@@ -174,7 +175,7 @@ fn fields_without_a_column_go_where_the_route_says() {
 fn keys_and_tombstones_are_tried_too() {
     let upsert = |deletes| {
         let key = KeySource::Record(Vec::new());
-        Route { mode: Mode::Upsert { key, format: KeyFormat::Json, deletes, absent: Absent::Keep }, ..route() }
+        Route { mode: Mode::Upsert { key, format: Format::Json, deletes, absent: Absent::Keep }, ..route() }
     };
     let columns = ["id int32", "note string?"];
     let note = Some(r#"{"note":"a"}"#);

@@ -1,9 +1,9 @@
 //! What a worker does with each record: decode it into its topic's open unit, close the unit when it is due.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rowfall_dialects::contract::{TableName, Token};
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::routing::{Router, Way};
 use crate::source::position::{Offset, Owned, Span};
 use crate::source::queue::Message;
-use crate::source::worker;
+use crate::source::worker::{self, Taken};
 use crate::write::Lane;
 
 /// One worker's topics and their open units.
@@ -62,8 +62,18 @@ struct TableIntake {
     evolver: Option<Arc<Evolver>>,
 }
 
-/// Whether a record was added; if not, its table and the program that fills it now.
-type Pushed = Result<(), (usize, Arc<RowProgram>)>;
+/// What became of a record.
+enum Pushed {
+    /// It was added.
+    Done,
+    /// What it is written with is asked for.
+    Later,
+    /// Its table was altered for it, and is filled by this program now: it is to be added again.
+    Altered(usize, Arc<RowProgram>),
+}
+
+/// After so long a record is tried again that could not be added yet.
+const WAIT: Duration = Duration::from_millis(10);
 
 /// Where the records of a topic go.
 enum Tables {
@@ -93,22 +103,40 @@ impl TopicIntake {
 
     /// Takes a record into its table's rows.
     #[inline]
-    fn take(&mut self, owned: &Arc<Owned>, record: &Record<'_>, reports: &Sender<Report>) -> Result<(), Problem> {
-        while let Err((table, program)) = self.push(owned, record)? {
-            // What was read before is written as the table was then: the columns that it fills are still there.
-            self.close(reports, false);
-            self.fills[table].decoder = RowDecoder::new(program);
+    fn take(&mut self, owned: &Arc<Owned>, record: &Record<'_>, reports: &Sender<Report>) -> Result<Taken, Problem> {
+        loop {
+            match self.push(owned, record)? {
+                Pushed::Done => return Ok(Taken::Now),
+                Pushed::Later => return Ok(Taken::Later),
+                Pushed::Altered(table, program) => {
+                    // What was read before is written as the table was then: the columns that it fills are still there.
+                    self.close(reports, false);
+                    self.fills[table].decoder = RowDecoder::new(program);
+                }
+            }
         }
-        Ok(())
     }
 
     /// As [`Self::take`], where the unit must not be cut: false when the table is another now, for which everything has to
     /// be taken again.
-    pub(super) fn take_whole(&mut self, owned: &Arc<Owned>, record: &Record<'_>) -> Result<bool, Problem> {
-        let Err((table, program)) = self.push(owned, record)? else { return Ok(true) };
-        self.open = None;
-        self.fills[table].decoder = RowDecoder::new(program);
-        Ok(false)
+    pub(super) fn take_whole(
+        &mut self,
+        owned: &Arc<Owned>,
+        record: &Record<'_>,
+        stop: &AtomicBool,
+    ) -> Result<bool, Problem> {
+        loop {
+            match self.push(owned, record)? {
+                Pushed::Done => return Ok(true),
+                Pushed::Later if stop.load(Ordering::Relaxed) => return Ok(true),
+                Pushed::Later => std::thread::sleep(WAIT),
+                Pushed::Altered(table, program) => {
+                    self.open = None;
+                    self.fills[table].decoder = RowDecoder::new(program);
+                    return Ok(false);
+                }
+            }
+        }
     }
 
     /// Adds a record to what is open; what fills the table from now on, where it had to be altered for it.
@@ -132,9 +160,12 @@ impl TopicIntake {
         let open =
             self.open.get_or_insert_with(|| self.units.open(self.fills.iter().map(|fill| fill.decoder.program())));
         let decoder = &mut self.fills[table].decoder;
-        let Err(bad) = open.push(&self.units, table, decoder, owned, record) else { return Ok(Ok(())) };
-        match self.evolved(table, &bad, record.value)? {
-            Some(program) => Ok(Err((table, program))),
+        if !decoder.is_ready(record) {
+            return Ok(Pushed::Later);
+        }
+        let Err(bad) = open.push(&self.units, table, decoder, owned, record) else { return Ok(Pushed::Done) };
+        match self.evolved(table, &bad, record)? {
+            Some(program) => Ok(Pushed::Altered(table, program)),
             None => Err(refused(&self.fills[table].decoder.program().layout.table.name, bad)),
         }
     }
@@ -145,11 +176,11 @@ impl TopicIntake {
         &mut self,
         table: usize,
         bad: &BadRecord,
-        value: Option<&[u8]>,
+        record: &Record<'_>,
     ) -> Result<Option<Arc<RowProgram>>, Problem> {
         let TableIntake { decoder, evolver } = &self.fills[table];
-        let (Some(evolver), Some(value), Some(_)) = (evolver, value, &bad.cure) else { return Ok(None) };
-        evolver.evolve(decoder.program(), bad, value)
+        let (Some(evolver), Some(_), Some(_)) = (evolver, record.value, &bad.cure) else { return Ok(None) };
+        evolver.evolve(decoder.program(), bad, record)
     }
 
     /// The record with what else is known of it here.
@@ -239,16 +270,18 @@ impl Intake {
 
 impl worker::Intake for Intake {
     #[inline]
-    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<(), Problem> {
+    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<Taken, Problem> {
         let index = self.topic_of(owned);
         let topic = &mut self.topics[index];
         let record = topic.record(&message, &owned.partition.topic, value);
-        topic.take(owned, &record, &self.reports)?;
+        if topic.take(owned, &record, &self.reports)? == Taken::Later {
+            return Ok(Taken::Later);
+        }
         let open = topic.open.as_ref().expect("just filled");
         if open.rows() >= self.limits.rows || open.value_bytes() >= self.limits.bytes {
             topic.close(&self.reports, false);
         }
-        Ok(())
+        Ok(Taken::Now)
     }
 
     fn passed(&mut self, owned: &Arc<Owned>, start: Offset, end: Offset) {

@@ -107,7 +107,7 @@ async fn look_at(settings: &Settings, connection: &Connection, topic: TopicInfo)
     let (mut records, mut is_empty) = (None, false);
     let sampled = || {
         let sample = Sample::of(&*records.insert(first_records(settings, &topic)?));
-        is_empty = sample.values.is_empty();
+        is_empty = sample.values() == 0;
         Ok(sample)
     };
     let table = reconcile::look(connection, &route, sampled).await;

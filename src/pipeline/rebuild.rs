@@ -56,7 +56,7 @@ impl Rebuild {
                 let owned = owned.iter().find(of).expect("only these are read");
                 let record = self.intake.record(&message, &self.topic, value);
                 let place = |problem: Problem| problem.within(&format!("{} offset {}", owned.partition, record.offset));
-                is_whole = self.intake.take_whole(owned, &record).map_err(place)?;
+                is_whole = self.intake.take_whole(owned, &record, &self.stop).map_err(place)?;
                 Ok(())
             });
             match done? {

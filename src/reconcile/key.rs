@@ -39,7 +39,7 @@ pub(super) fn keyed(route: &Route, table: &TableSchema) -> Result<Option<Keyed>,
     let mut keyed = Keyed {
         key,
         source: source.clone(),
-        format: *format,
+        format: format.clone(),
         deletes: *deletes,
         lacking: match absent {
             Absent::Keep => Lacking::Keep,
@@ -146,7 +146,7 @@ fn refuse_coordinates(keyed: &Keyed, table: &TableSchema) -> Result<(), Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KeyFormat;
+    use crate::config::Format;
     use crate::testing::column;
     use insta::assert_snapshot;
     use rowfall_dialects::contract::TableName;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn of(upserts: Upserts, key: KeySource, deletes: bool) -> Result<Keyed, String> {
-        let mode = Mode::Upsert { key, format: KeyFormat::Json, deletes, absent: Absent::Keep };
+        let mode = Mode::Upsert { key, format: Format::Json, deletes, absent: Absent::Keep };
         let route = Route { mode, ..Route::new("orders", TableName::parse("orders")) };
         keyed(&route, &table(upserts)).map(|keyed| keyed.unwrap()).map_err(|problem| problem.to_string())
     }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use rowfall_dialects::contract::{COORDINATES, ColumnSpec, Connection, LogicalType, TableSpec};
 
-use super::{Table, column_type, parse_type};
-use crate::config::{ColumnSettings, KeyFormat, KeySource, Mode, Nested, Route};
-use crate::infer::{InferredField, infer};
+use super::{Table, column_type, parse_type, storable};
+use crate::config::{ColumnSettings, Format, KeySource, Mode, Nested, Route};
+use crate::decode::AvroSchema;
+use crate::infer::{InferredField, fields, infer, of_schemas};
 use crate::problem::Problem;
+use crate::schemas::Part;
 use crate::source::topics::Sample;
 
 /// The column of a record's key that is one value and has no name.
@@ -19,13 +21,15 @@ pub(super) fn missing(
     route: &Route,
     sample: impl FnOnce() -> Result<Sample, Problem>,
 ) -> Result<Table, Problem> {
-    let (mut columns, keys, sampled) = if route.columns.iter().any(|c| c.type_text.is_some()) {
+    let (mut columns, sample, sampled) = if route.columns.iter().any(|c| c.type_text.is_some()) {
         (configured_columns(connection, route)?, None, None)
     } else {
-        let Sample { keys, values } = sample()?;
-        (inferred_columns(connection, route, &values)?, Some(keys), Some(values.len()))
+        let sample = sample()?;
+        let columns = inferred_columns(connection, route, &sample)?;
+        let values = sample.values();
+        (columns, Some(sample), Some(values))
     };
-    let key = key(connection, route, &mut columns, keys.as_deref())?;
+    let key = key(connection, route, &mut columns, sample.as_ref())?;
     let spec = TableSpec { name: route.table.clone(), columns, key, storage: route.storage.clone() };
     let ddl = connection.grammar.create_table(&spec).map_err(|refusal| {
         Problem::new(refusal.to_string(), format!("change `topics.{}`, or create the table yourself", route.key))
@@ -53,8 +57,8 @@ fn configured_columns(connection: &Connection, route: &Route) -> Result<Vec<Colu
         .collect()
 }
 
-fn inferred_columns(connection: &Connection, route: &Route, values: &[Vec<u8>]) -> Result<Vec<ColumnSpec>, Problem> {
-    let columns = columns_of(connection, route, infer(values, route))?;
+fn inferred_columns(connection: &Connection, route: &Route, sample: &Sample) -> Result<Vec<ColumnSpec>, Problem> {
+    let columns = columns_of(connection, route, fields(route, sample.records())?)?;
     if columns.is_empty() {
         return Err(Problem::new(
             "the table does not exist and the topic has no record to infer it from",
@@ -75,8 +79,12 @@ fn columns_of(connection: &Connection, route: &Route, fields: Vec<InferredField>
             continue;
         }
         let name = configured.map_or(&field.name, |c| &c.name).clone();
-        let type_text = column_type(connection, &field.logical, &name)?;
-        columns.push(column_spec(&name, type_text, configured));
+        let type_text = storable(&*connection.grammar, &field.logical).or_else(|_| {
+            // It says why, and what to do.
+            column_type(connection, &field.logical, &name)
+        })?;
+        let spec = column_spec(&name, type_text, configured);
+        columns.push(ColumnSpec { nullable: spec.nullable.or(field.nullable), ..spec });
     }
     Ok(columns)
 }
@@ -97,7 +105,7 @@ fn key(
     connection: &Connection,
     route: &Route,
     columns: &mut Vec<ColumnSpec>,
-    sampled: Option<&[Vec<u8>]>,
+    sample: Option<&Sample>,
 ) -> Result<Vec<String>, Problem> {
     let Mode::Upsert { key: source, format, .. } = &route.mode else { return Ok(Vec::new()) };
     let lacks = |columns: &[ColumnSpec], name: &str| !columns.iter().any(|column| column.name == name);
@@ -115,7 +123,7 @@ fn key(
             None => Ok(names.clone()),
         },
         KeySource::Record(names) => {
-            let fields = fields_of_key(names, *format, sampled.unwrap_or_default(), route);
+            let fields = sample.map_or_else(|| Ok(Vec::new()), |sample| fields_of_key(names, format, sample, route))?;
             let known = |name: &String| !lacks(columns, name) || fields.iter().any(|field| field.name == *name);
             let key = if names.is_empty() { fields.iter().map(|f| f.name.clone()).collect() } else { names.clone() };
             match key.iter().find(|name| !known(name)) {
@@ -138,7 +146,12 @@ fn key(
             let mut new = Vec::new();
             for header in headers.iter().filter(|header| lacks(columns, &header.column)) {
                 // Headers are texts; whoever knows better says it under `columns`.
-                let text = InferredField { name: header.header.clone(), logical: LogicalType::String, is_null: false };
+                let text = InferredField {
+                    name: header.header.clone(),
+                    logical: LogicalType::String,
+                    is_null: false,
+                    nullable: None,
+                };
                 new.extend(columns_of(connection, route, vec![text])?);
             }
             new.append(columns);
@@ -159,21 +172,35 @@ fn key(
 }
 
 /// What the records' keys show; one that is no object fills the column that `names` says.
-fn fields_of_key(names: &[String], format: KeyFormat, keys: &[Vec<u8>], route: &Route) -> Vec<InferredField> {
+fn fields_of_key(
+    names: &[String],
+    format: &Format,
+    sample: &Sample,
+    route: &Route,
+) -> Result<Vec<InferredField>, Problem> {
     let name = names.first().map_or(KEY, String::as_str);
+    let keys = sample.records().filter_map(|record| Some((record.key?, record.headers)));
+    if let Format::Avro(schemas) = format {
+        let fields = |schema: &AvroSchema| match schema.as_field(name) {
+            Some(field) => vec![field],
+            None => schema.fields(route),
+        };
+        return of_schemas(schemas, Part::Key, keys, fields);
+    }
     let object = |key: &[u8]| {
         let text = String::from_utf8_lossy(key);
         let value: Cow<'_, str> = match format {
-            KeyFormat::Json if text.trim_start().starts_with('{') => return text.into_owned().into_bytes(),
-            KeyFormat::Json => text,
-            KeyFormat::String => serde_json::Value::from(text).to_string().into(),
+            Format::Json if text.trim_start().starts_with('{') => return text.into_owned().into_bytes(),
+            Format::Json => text,
+            Format::String | Format::Avro(_) => serde_json::Value::from(text).to_string().into(),
         };
         format!("{{{}:{value}}}", serde_json::Value::from(name)).into_bytes()
     };
-    let mut fields = infer(&keys.iter().map(|key| object(key)).collect::<Vec<_>>(), route);
+    let objects: Vec<_> = keys.map(|(key, _)| object(key)).collect();
+    let mut fields = infer(objects.iter().map(Vec::as_slice), route);
     // Whatever texts look like: the next key may look otherwise.
-    if format == KeyFormat::String {
+    if *format == Format::String {
         fields.iter_mut().for_each(|field| field.logical = LogicalType::String);
     }
-    fields
+    Ok(fields)
 }

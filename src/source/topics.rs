@@ -143,27 +143,28 @@ pub(super) fn describe(
 
 /// What some records of a topic hold.
 #[derive(Debug, Default)]
-pub struct Sample {
-    /// Their keys, of those that have one.
-    pub keys: Vec<Vec<u8>>,
-    /// Their values, of those that have one.
-    pub values: Vec<Vec<u8>>,
-}
+pub struct Sample(Vec<SampleRecord>);
 
 impl Sample {
     /// Of these records.
     pub fn of<'r>(records: impl IntoIterator<Item = &'r SampleRecord>) -> Self {
-        let mut sample = Self::default();
-        for SampleRecord { key, value, .. } in records {
-            sample.keys.extend(key.clone());
-            sample.values.extend(value.clone());
-        }
-        sample
+        Self(records.into_iter().cloned().collect())
+    }
+
+    /// The records.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.0.iter().map(SampleRecord::as_record)
+    }
+
+    /// How many of them have a value.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.0.iter().filter(|record| record.value.is_some()).count()
     }
 }
 
 /// A record that was read to be looked at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SampleRecord {
     /// Its place: partition and offset.
     pub place: (i32, i64),

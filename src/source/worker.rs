@@ -16,6 +16,8 @@ use crate::problem::Problem;
 const BATCH: usize = 1_000;
 /// How long a worker waits for messages before it looks at its clock: a batch's age is exact to this.
 const TICK: Duration = Duration::from_millis(20);
+/// After so long a record is tried again that could not be taken yet.
+const WAIT: Duration = Duration::from_millis(2);
 
 /// What a worker does with what it reads. Its methods run on the worker's thread.
 pub trait Intake: Send {
@@ -23,7 +25,7 @@ pub trait Intake: Send {
     ///
     /// # Errors
     /// Why the record cannot be taken.
-    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<(), Problem>;
+    fn record(&mut self, owned: &Arc<Owned>, message: Message<'_>, value: Option<&[u8]>) -> Result<Taken, Problem>;
 
     /// There is no record up to `end` any more behind those taken.
     fn passed(&mut self, owned: &Arc<Owned>, start: Offset, end: Offset);
@@ -49,6 +51,15 @@ pub trait Intake: Send {
     fn flush(&mut self);
 }
 
+/// Whether a record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was.
+    Now,
+    /// Not yet: it comes again, and nothing of its partition before.
+    Later,
+}
+
 /// What a worker is told.
 pub enum Command {
     /// Take the records of this partition; up to and without `end`, where one is given.
@@ -68,6 +79,17 @@ pub enum Command {
     Halt(Vec<TopicPartition>),
     /// Close what is open, answer, and end the thread.
     Finish(Sender<()>),
+}
+
+/// How much of what it was told a worker has done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Obeyed {
+    /// All of it.
+    All,
+    /// What came up to a release, and that: the rest is for when no messages are in hand.
+    UpToRelease,
+    /// It is to end.
+    Finish,
 }
 
 /// The partitions of one worker, and what it does with their records.
@@ -104,7 +126,7 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
         let mut room = true;
         loop {
             // A worker that was held up has been told much, and takes what comes now by that.
-            if !self.obey(false) {
+            if self.obey(false) == Obeyed::Finish {
                 return;
             }
             if room {
@@ -115,11 +137,18 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                     messages = queue.receive(&mut batch, TICK);
                 }
                 // Only now: whatever was assigned or revoked before these messages came is known.
-                if !self.obey(true) {
-                    return;
-                }
+                let mut obeyed = self.obey(true);
                 for message in messages.iter() {
-                    self.take(message);
+                    while obeyed != Obeyed::Finish && self.take(message) == Taken::Later {
+                        std::thread::sleep(WAIT);
+                        self.intake.tick();
+                        if obeyed == Obeyed::All {
+                            obeyed = self.obey(true);
+                        }
+                    }
+                }
+                if obeyed == Obeyed::Finish {
+                    return;
                 }
             } else {
                 std::thread::sleep(Duration::from_millis(2));
@@ -128,8 +157,8 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
         }
     }
 
-    /// False when the worker ends. With messages in hand a release is the last command that is obeyed.
-    fn obey(&mut self, in_hand: bool) -> bool {
+    /// Does what it is told. With messages in hand a release is the last command that is obeyed.
+    fn obey(&mut self, in_hand: bool) -> Obeyed {
         while let Ok(command) = self.commands.try_recv() {
             self.found.clear();
             self.last = ((0, -1), None);
@@ -147,7 +176,7 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                     // Messages in hand are of the period that ended: a next one of the same partitions, which may be
                     // told already, begins when they are done with.
                     if in_hand {
-                        return true;
+                        return Obeyed::UpToRelease;
                     }
                 }
                 Command::Positions(answer) => {
@@ -163,19 +192,19 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                 Command::Finish(done) => {
                     self.intake.flush();
                     let _ = done.send(());
-                    return false;
+                    return Obeyed::Finish;
                 }
             }
         }
-        true
+        Obeyed::All
     }
 
     #[inline]
-    fn take(&mut self, message: Message<'_>) {
-        let Some(index) = self.find(message) else { return };
+    fn take(&mut self, message: Message<'_>) -> Taken {
+        let Some(index) = self.find(message) else { return Taken::Now };
         let read = &mut self.reads[index];
         if read.halted {
-            return;
+            return Taken::Now;
         }
         let offset = message.offset();
         let halt = match message.content() {
@@ -187,7 +216,8 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
                 true
             }
             Content::Record(value) => match self.intake.record(&read.owned, message, value) {
-                Ok(()) => {
+                Ok(Taken::Later) => return Taken::Later,
+                Ok(Taken::Now) => {
                     read.position = Some(offset.next());
                     let reached = read.end.is_some_and(|end| offset.next() >= end);
                     if reached {
@@ -236,6 +266,7 @@ impl<C: ConsumerContext, I: Intake> Worker<C, I> {
             }
         };
         read.halted = halt;
+        Taken::Now
     }
 
     #[inline]

@@ -5,16 +5,28 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Posts `body` with ClickHouse's credential headers; returns the status and the answer's body.
+pub(crate) fn post(port: u16, (user, password): (&str, &str), body: &str, patience: Duration) -> Result<(u16, String)> {
+    send(port, "POST", "/", &[("X-ClickHouse-User", user), ("X-ClickHouse-Key", password)], body, patience)
+}
+
+/// Sends one request; returns the status and the answer's body.
 ///
 /// HTTP/1.0, because the answer then simply ends with the connection.
-pub(crate) fn post(port: u16, (user, password): (&str, &str), body: &str, patience: Duration) -> Result<(u16, String)> {
+pub(crate) fn send(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    patience: Duration,
+) -> Result<(u16, String)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "POST / HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nX-ClickHouse-User: {user}\r\n\
-         X-ClickHouse-Key: {password}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes())?;

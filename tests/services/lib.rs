@@ -26,7 +26,7 @@
 //! The modules, in the order in which a start meets them:
 //!
 //! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`, `postgres`, `mysql`
-//!   (and MariaDB): those there are
+//!   (and MariaDB), `registry`: those there are
 //! - `versions`: what is installed
 //! - `python`: packages from PyPI, for ClickHouse and for the bench's peers; `maven`, `debian`: archives from there
 //! - `unprivileged`: for servers that refuse to be root's
@@ -48,6 +48,7 @@ mod ports;
 mod postgres;
 mod process;
 mod python;
+mod registry;
 mod server;
 mod service;
 mod step;
@@ -61,6 +62,7 @@ pub use mysql::{MySql, Product};
 pub use needs::{BUILD, Need, ensure};
 pub use postgres::Postgres;
 pub use python::python_clients;
+pub use registry::SchemaRegistry;
 pub use server::Server;
 
 use place::Place;

@@ -13,10 +13,11 @@ use crate::mysql::{MariaDbService, MySqlService};
 use crate::needs::Need;
 use crate::postgres::PostgresService;
 use crate::process::Signal;
+use crate::registry::RegistryService;
 
 /// Everything that can be installed and run, in the order in which it is started. A new one is one file and one entry.
 pub(crate) const SERVICES: &[&dyn Service] =
-    &[&KafkaService, &ClickHouseService, &PostgresService, &MariaDbService, &MySqlService];
+    &[&KafkaService, &ClickHouseService, &PostgresService, &MariaDbService, &MySqlService, &RegistryService];
 
 pub(crate) trait Service: Sync {
     fn name(&self) -> &'static str;
@@ -91,6 +92,9 @@ mod tests {
         assert_eq!(named(&[]).unwrap().len(), SERVICES.len());
         assert_eq!(named(&["kafka".into()]).unwrap()[0].name(), "kafka");
         let error = named(&["kafak".into()]).err().unwrap().to_string();
-        assert_eq!(error, "there is no service `kafak`; there are kafka, clickhouse, postgres, mariadb, mysql");
+        assert_eq!(
+            error,
+            "there is no service `kafak`; there are kafka, clickhouse, postgres, mariadb, mysql, registry"
+        );
     }
 }

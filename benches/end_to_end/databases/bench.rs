@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rowfall::config::Route;
-use rowfall::decode::{Decoder, Program};
+use rowfall::decode::{JsonDecoder, Program};
 use rowfall_dialects::contract::{
     Block, ColumnSpec, Compression, Connection, Error, Layout, LogicalType, Op, Storage, TableName, TableSpec, Target,
 };
@@ -186,7 +186,7 @@ impl Filled {
         let program = Arc::new(Program::compile(&described, &route).expect("all columns can be filled"));
         let mut values = program.layout.empty_columns();
         let (targets, rows) = (program.layout.targets.clone(), records.len());
-        records.decode(&mut Decoder::new(program), &mut values);
+        records.decode(&mut JsonDecoder::new(program), &mut values);
         let mut layout = Layout::new(described, targets);
         let mut ops = Vec::new();
         if !key.is_empty() {

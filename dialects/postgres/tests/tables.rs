@@ -111,7 +111,7 @@ async fn a_foreign_table_is_described_as_it_is() {
       at timestamp with time zone: timestamp(6), null, None
       local timestamp(3) without time zone: timestamp(3), null, None
       clock time(0) without time zone: time(0), null, None
-      blob bytea: Postgres type `bytea`: rowfall writes no bytes yet, None
+      blob bytea: bytes, null, None
       bits bit varying(8): Postgres type `bit varying(8)`: rowfall writes no bits: declare it text, None
       span interval: Postgres type `interval`: months have no fixed length: declare it bigint and count a unit, or text, None
       dates daterange: Postgres type `daterange`: a range: declare a column for each end, None

@@ -3,16 +3,14 @@
 use super::Checker;
 use crate::config::raw::{KeyFormat as RawKeyFormat, Mode as RawMode, RawAbsent, RawTopic};
 use crate::config::scalars::Ordered;
-use crate::config::settings::{Absent, HeaderColumn, KeyFormat, KeySource, Mode};
+use crate::config::settings::{Absent, Format, HeaderColumn, KeySource, Mode};
 use crate::config::tree::dotted;
+use crate::schemas::Schemas;
 
 impl Checker<'_> {
     /// What records do to the table, and whether the keys that go with it fit together.
-    pub(super) fn mode(
-        &mut self,
-        topic: &str,
-        &RawTopic { ref primary_key, columns: Ordered(ref settings), mode, key, deletes, absent, .. }: &RawTopic,
-    ) -> Mode {
+    pub(super) fn mode(&mut self, topic: &str, raw: &RawTopic, schemas: Option<&Schemas>) -> Mode {
+        let &RawTopic { ref primary_key, columns: Ordered(ref settings), mode, key, deletes, absent, .. } = raw;
         let primary_key = &primary_key.0;
         let path = ["topics", topic, "primary_key"];
         if matches!(mode, RawMode::Insert) {
@@ -20,6 +18,7 @@ impl Checker<'_> {
                 ("primary_key", !primary_key.is_empty()),
                 ("deletes", deletes),
                 ("key", !matches!(key, RawKeyFormat::Json)),
+                ("key_schema", raw.key_schema.is_some()),
                 ("absent", !matches!(absent, RawAbsent::Keep)),
             ];
             for (name, _) in changed.into_iter().filter(|(_, changed)| *changed) {
@@ -59,7 +58,7 @@ impl Checker<'_> {
                     help,
                 );
             }
-            return Mode::Upsert { key: source, format: KeyFormat::Json, deletes: false, absent: absent.into() };
+            return Mode::Upsert { key: source, format: Format::Json, deletes: false, absent: absent.into() };
         };
         let names = source.columns();
         let twice = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
@@ -74,16 +73,8 @@ impl Checker<'_> {
                  `coordinates`";
             self.refuse(&path, format!("`{}` names no key", dotted(&path)), help);
         }
-        Mode::Upsert { key: source, format: key.into(), deletes, absent: absent.into() }
-    }
-}
-
-impl From<RawKeyFormat> for KeyFormat {
-    fn from(raw: RawKeyFormat) -> Self {
-        match raw {
-            RawKeyFormat::Json => Self::Json,
-            RawKeyFormat::String => Self::String,
-        }
+        let format = self.key_format(topic, raw, schemas);
+        Mode::Upsert { key: source, format, deletes, absent: absent.into() }
     }
 }
 

@@ -424,8 +424,8 @@ fn wrong_flags() {
        ·       ──┬──
        ·         ╰── no such key
        ╰────
-      help: the keys at the top are `name`, `kafka`, `target`, `delivery`, `batch`, `memory`,
-            `workers`, `errors` and `topics`
+      help: the keys at the top are `name`, `kafka`, `registry`, `target`, `delivery`, `batch`,
+            `memory`, `workers`, `errors` and `topics`
 
     Error:
       × `batch.rows` takes a whole number such as `1000`, not a text
@@ -450,10 +450,10 @@ fn wrong_flags() {
       ·                 ──┬──
       ·                   ╰── no such key
       ╰────
-     help: the keys in `topics.my` are `table`, `max_tables`, `value`, `envelope`, `key`, `mode`,
-           `primary_key`, `deletes`, `absent`, `create`, `paused`, `evolve`, `unknown_fields`,
-           `null`, `nested`, `flatten`, `columns` and `clickhouse`; a topic whose name holds a dot
-           stands in quotes: --set 'topics."my.topic".table=t'
+     help: the keys in `topics.my` are `table`, `max_tables`, `value`, `value_schema`, `envelope`,
+           `key`, `key_schema`, `mode`, `primary_key`, `deletes`, `absent`, `create`, `paused`,
+           `evolve`, `unknown_fields`, `null`, `nested`, `flatten`, `columns` and `clickhouse`; a
+           topic whose name holds a dot stands in quotes: --set 'topics."my.topic".table=t'
     "#);
     insta::assert_snapshot!(with_flags(REST, &Overrides { to: Some("oracle://u:hunter2@h/d".to_owned()), ..Overrides::default() }), @r#"
      × `target.url` names no database that rowfall knows

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn unknown_keys() {
-    insta::assert_snapshot!(refused_with_rest("bacth: { rows: 1 }\n"), @r#"
+    insta::assert_snapshot!(refused_with_rest("bacth: { rows: 1 }\n"), @"
      × unknown key `bacth`; did you mean `batch`?
       ╭─[rowfall.yaml:1:1]
     1 │ bacth: { rows: 1 }
@@ -12,9 +12,9 @@ fn unknown_keys() {
       ·   ╰── no such key
     2 │ name: shop
       ╰────
-     help: the keys at the top are `name`, `kafka`, `target`, `delivery`, `batch`, `memory`,
-           `workers`, `errors` and `topics`
-    "#);
+     help: the keys at the top are `name`, `kafka`, `registry`, `target`, `delivery`, `batch`,
+           `memory`, `workers`, `errors` and `topics`
+    ");
     insta::assert_snapshot!(refused_with_rest("kafka:\n  brokers: a:1\n  group.id: x\n"), @r#"
      × unknown key `kafka."group.id"`
       ╭─[rowfall.yaml:3:3]
@@ -165,7 +165,7 @@ fn wrong_words() {
     2 │ name: shop
       ╰────
     ");
-    insta::assert_snapshot!(refused_with_rest("topics: { orders: { mode: merge, value: {} } }\n"), @r#"
+    insta::assert_snapshot!(refused_with_rest("topics: { orders: { mode: merge, value: {} } }\n"), @"
       × the configuration has 2 problems
 
     Error:
@@ -179,27 +179,27 @@ fn wrong_words() {
       help: it takes `insert` or `upsert`
 
     Error:
-      × `topics.orders.value` takes `json`, not a map
+      × `topics.orders.value` takes `json` or `avro`, not a map
        ╭─[rowfall.yaml:1:34]
      1 │ topics: { orders: { mode: merge, value: {} } }
        ·                                  ──┬──
        ·                                    ╰── here
      2 │ name: shop
        ╰────
-    "#);
+    ");
 }
 
 #[test]
 fn what_is_not_available_yet() {
-    insta::assert_snapshot!(refused_with_rest("registry: { url: http://localhost:8081 }\n"), @r#"
-     × `registry` is not available yet in this version
+    insta::assert_snapshot!(refused_with_rest("http: 127.0.0.1:9101\n"), @"
+     × `http` is not available yet in this version
       ╭─[rowfall.yaml:1:1]
-    1 │ registry: { url: http://localhost:8081 }
-      · ────┬───
-      ·     ╰── not available yet
+    1 │ http: 127.0.0.1:9101
+      · ──┬─
+      ·   ╰── not available yet
     2 │ name: shop
       ╰────
-    "#);
+    ");
 }
 
 /// Every name in the table is refused, and as something to come.
@@ -217,6 +217,86 @@ fn all_names_to_come_are_refused_by_name() {
             assert!(text.contains("is not available yet in this version"), "{key}: {word}: {text}");
         }
     }
+}
+
+#[test]
+fn a_registry_is_told_whole_or_not_at_all() {
+    let refused = [
+        "registry: { url: 'ftp://a' }\n",
+        "registry: { token: x }\n",
+        "registry: { url: 'http://a', username: x }\n",
+        "registry: { url: 'http://u:p@a', token: x }\n",
+        "registry: { url: 'http://a', certificate: a.pem }\n",
+        "registry: { url: 'http://a', oauth: { url: 'http://b', client_id: x } }\n",
+        "topics: { orders: { value: avro } }\n",
+        "registry: { url: 'http://a' }\ntopics: { orders: { value: avro, table: '${field:x}' } }\n",
+    ];
+    let refused = refused.map(refused_with_rest).join("\n");
+    insta::assert_snapshot!(refused, @"
+     × `registry.url` is no URL of HTTP
+      ╭─[rowfall.yaml:1:18]
+    1 │ registry: { url: 'ftp://a' }
+      ·                  ────┬────
+      ·                      ╰── here
+    2 │ name: shop
+      ╰────
+     help: say where the schemas are: `registry: { url: http://localhost:8081 }`
+     × `registry.token` needs `registry.url`
+      ╭─[rowfall.yaml:1:20]
+    1 │ registry: { token: * *
+      ·                    ┬
+      ·                    ╰── here
+    2 │ name: shop
+      ╰────
+     help: say where the schemas are: `registry: { url: http://localhost:8081 }`
+     × `registry.username` needs `registry.password`
+      ╭─[rowfall.yaml:1:40]
+    1 │ registry: { url: 'http://a', username: x }
+      ·                                        ┬
+      ·                                        ╰── here
+    2 │ name: shop
+      ╰────
+     × `registry` says who we are in more than one way
+      ╭─[rowfall.yaml:1:1]
+    1 │ registry: { url: 'http://u:*@a', token: * *
+      · ────┬───
+      ·     ╰── here
+    2 │ name: shop
+      ╰────
+     help: say a user with a password, or a token, or where tokens are got
+     × `registry.certificate` needs `registry.private_key`
+      ╭─[rowfall.yaml:1:43]
+    1 │ registry: { url: 'http://a', certificate: a.pem }
+      ·                                           ──┬──
+      ·                                             ╰── here
+    2 │ name: shop
+      ╰────
+     × `registry.oauth.client_secret` is missing
+      ╭─[rowfall.yaml:1:30]
+    1 │ registry: { url: 'http://a', oauth: { url: 'http://b', client_id: x } }
+      ·                              ──┬──
+      ·                                ╰── here
+    2 │ name: shop
+      ╰────
+     help: it is best kept in the environment: ${env:SECRET}
+     × `topics.orders.value: avro` needs `registry.url`
+      ╭─[rowfall.yaml:1:28]
+    1 │ topics: { orders: { value: avro } }
+      ·                            ──┬─
+      ·                              ╰── here
+    2 │ name: shop
+      ╰────
+     help: say where the schemas are: `registry: { url: http://localhost:8081 }`
+     × `${field:x}` needs `value: json`
+      ╭─[rowfall.yaml:2:42]
+    1 │ registry: { url: 'http://a' }
+    2 │ topics: { orders: { value: avro, table: '${field:x}' } }
+      ·                                          ─────┬────
+      ·                                               ╰── here
+    3 │ name: shop
+      ╰────
+     help: let a header say it: `${header:x}`
+    ");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::oracle::SerdeJson;
 use super::tests::{Decode, column};
 use super::*;
-use rowfall_dialects::contract::{ColumnDefault, TableColumn, TableName, TableSchema};
+use rowfall_dialects::contract::{ColumnDefault, Mark, TableColumn, TableName, TableSchema, Values};
 
 use crate::config::{ColumnSettings, Nested, NullPolicy, Route, UnknownFields};
 

@@ -4,7 +4,7 @@ use super::oracle::SerdeJson;
 use super::*;
 use proptest::prelude::*;
 use rowfall_dialects::contract::{
-    ColumnDefault, EnumValue, StructField, TableColumn, TableName, TableSchema, ValueType,
+    ColumnDefault, EnumValue, Mark, StructField, TableColumn, TableName, TableSchema, ValueType, Values,
 };
 
 use crate::config::{ColumnSettings, NullPolicy, Route, Unit, UnknownFields};
