@@ -9,7 +9,7 @@ use apache_avro::reader::datum::GenericDatumReader;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use rowfall::config::Format;
-use rowfall::decode::{AvroSchema, Decoder, JsonDecoder};
+use rowfall::decode::{Decoder, JsonDecoder, Schema};
 use rowfall::schemas::{Part, Schemas};
 use sonic_rs::LazyValue;
 
@@ -64,7 +64,7 @@ fn avro_into_values(bencher: Bencher<'_, '_>) {
 fn decode_avro(records: &Records) -> impl FnMut() {
     let program = memory::program();
     let mut columns = program.layout.empty_columns();
-    let schema = AvroSchema::parse(memory::AVRO, &[] as &[&str]).expect("a schema");
+    let schema = Schema::of_avro(memory::AVRO, &[] as &[&str]).expect("a schema");
     let mut decoder = Decoder::new(program, &Format::Avro(Schemas::of_file(schema)), Part::Value);
     move || {
         columns.iter_mut().for_each(|column| column.truncate(0));

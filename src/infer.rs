@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rowfall_dialects::contract::LogicalType;
 
-use crate::config::{Format, Route};
-use crate::decode::{AvroSchema, Flattening, Headers, Record, is_too_deep, text_kind};
+use crate::config::{Envelope, Format, Route};
+use crate::decode::{Flattening, Headers, Record, Schema, is_too_deep, row_in, split_connect, text_kind};
 use crate::problem::Problem;
 use crate::schemas::{Part, Schemas};
 
@@ -31,7 +31,42 @@ pub fn fields<'r>(route: &Route, records: impl IntoIterator<Item = Record<'r>>) 
     let values = records.into_iter().filter_map(|record| Some((record.value?, record.headers)));
     match &route.value {
         Format::Avro(schemas) => of_schemas(schemas, Part::Value, values, |schema| schema.fields(route)),
-        Format::Json | Format::String => Ok(infer(values.map(|(value, _)| value), route)),
+        Format::ConnectJson => Ok(of_connect(values.map(|(value, _)| value), |schema| schema.fields(route))),
+        Format::Json | Format::String => {
+            let rows = values.filter_map(|(value, _)| match route.envelope {
+                Envelope::None => Some(value),
+                Envelope::Debezium => row_in(value).map(str::as_bytes),
+            });
+            Ok(infer(rows, route))
+        }
+    }
+}
+
+/// The fields of all schemas that these bring with them.
+pub(crate) fn of_connect<'r>(
+    values: impl Iterator<Item = &'r [u8]>,
+    fields: impl Fn(&Schema) -> Vec<InferredField>,
+) -> Vec<InferredField> {
+    let (mut seen, mut all) = (HashSet::new(), Vec::new());
+    for value in values {
+        // What has none, the decoder refuses by name.
+        let Ok((text, _)) = split_connect(value) else { continue };
+        if seen.insert(text)
+            && let Ok(schema) = Schema::of_connect(text)
+        {
+            join(&mut all, fields(&schema));
+        }
+    }
+    all
+}
+
+/// Adds the fields of another schema.
+fn join(all: &mut Vec<InferredField>, fields: Vec<InferredField>) {
+    for field in fields {
+        match all.iter_mut().find(|known| known.name == field.name) {
+            Some(known) => known.join(field),
+            None => all.push(field),
+        }
     }
 }
 
@@ -40,7 +75,7 @@ pub(crate) fn of_schemas<'r>(
     schemas: &Schemas,
     part: Part,
     values: impl Iterator<Item = (&'r [u8], &'r dyn Headers)>,
-    fields: impl Fn(&AvroSchema) -> Vec<InferredField>,
+    fields: impl Fn(&Schema) -> Vec<InferredField>,
 ) -> Result<Vec<InferredField>, Problem> {
     let (mut seen, mut all) = (HashSet::new(), Vec::<InferredField>::new());
     for (value, headers) in values {
@@ -50,12 +85,7 @@ pub(crate) fn of_schemas<'r>(
             continue;
         }
         let Ok(schema) = schemas.get(&id, PATIENCE)? else { continue };
-        for field in fields(&schema) {
-            match all.iter_mut().find(|known| known.name == field.name) {
-                Some(known) => known.join(field),
-                None => all.push(field),
-            }
-        }
+        join(&mut all, fields(&schema));
     }
     Ok(all)
 }

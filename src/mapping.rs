@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rowfall_dialects::contract::{Column, LogicalType, Mark, Values};
 
 use crate::config::{Route, UnknownFields};
-use crate::decode::{BadRecord, Cure, Decoder, Mapped, Record, RowDecoder, RowProgram};
+use crate::decode::{BadRecord, Change, Cure, Decoder, Mapped, Record, RowDecoder, RowProgram};
 use crate::infer::InferredField;
 
 /// How well the values of a field fit a column.
@@ -121,7 +121,8 @@ impl Survey {
             let (Some(alone), Some(value)) = (alone, record.value) else { continue };
             let row = &mut self.row[index..=index];
             match alone.decode(value, record.headers, row, 0) {
-                Ok(()) => self.seen[index].add(&row[0]),
+                Ok(Change::Row) => self.seen[index].add(&row[0]),
+                Ok(Change::Gone) => {}
                 Err(other) if other.column.is_some() => {
                     told |= other.column == bad.column;
                     self.seen[index].refuse(other);

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::registry::{Answer, Registry};
 use crate::config::RegistrySettings;
-use crate::decode::{AvroSchema, BadRecord, Headers, bad};
+use crate::decode::{BadRecord, Headers, Schema, bad};
 use crate::outage::Outage;
 use crate::problem::Problem;
 
@@ -91,7 +91,7 @@ impl SchemaId {
 }
 
 /// What is known of a schema: itself, or why records that name it are bad.
-pub(crate) type Known = Result<Arc<AvroSchema>, BadRecord>;
+pub(crate) type Known = Result<Arc<Schema>, BadRecord>;
 
 /// What can be said of a schema at once.
 pub(crate) enum Lookup {
@@ -159,7 +159,7 @@ impl Schemas {
 
     /// The one of all records, which do not name it.
     #[must_use]
-    pub fn of_file(schema: AvroSchema) -> Self {
+    pub fn of_file(schema: Schema) -> Self {
         Self::of(Source::File(Ok(Arc::new(schema))))
     }
 
@@ -268,7 +268,7 @@ impl Schemas {
             match answer {
                 Answer::Schema { kind, text, references } => {
                     let known = match kind.as_str() {
-                        "AVRO" => AvroSchema::parse(&text, &references).map(Arc::new).map_err(|why| {
+                        "AVRO" => Schema::of_avro(&text, &references).map(Arc::new).map_err(|why| {
                             let hint = "mend it in the registry, and write the records again";
                             bad(format!("schema {id} cannot be read: {why}"), hint)
                         }),

@@ -11,14 +11,14 @@ use url::Url;
 
 use super::error::{Place, Problem};
 use super::raw::{
-    self, Evolve as RawEvolve, Raw, RawColumn, RawCompression, RawFlatten, RawKafka, RawNested, RawNull, RawTarget,
-    RawTopic, RawUnit, RawUnknownFields,
+    self, Envelope as RawEnvelope, Evolve as RawEvolve, Raw, RawColumn, RawCompression, RawFlatten, RawKafka,
+    RawNested, RawNull, RawTarget, RawTopic, RawUnit, RawUnknownFields,
 };
 use super::routes::{Routes, Rule, Topics};
 use super::scalars::{Scalar, Workers};
 use super::settings::{
-    BatchLimits, ColumnSettings, Delivery, Evolve, Flatten, KafkaSettings, Nested, NullPolicy, Overrides, Route,
-    Settings, Unit, UnknownFields,
+    BatchLimits, ColumnSettings, Delivery, Envelope, Evolve, Flatten, KafkaSettings, Nested, NullPolicy, Overrides,
+    Route, Settings, Unit, UnknownFields,
 };
 use super::template;
 use super::tree::{Node, dotted};
@@ -340,6 +340,10 @@ impl Checker<'_> {
             by_record: None,
             max_tables,
             value,
+            envelope: match raw.envelope {
+                RawEnvelope::None => Envelope::None,
+                RawEnvelope::Debezium => Envelope::Debezium,
+            },
             mode,
             create: raw.create,
             evolve,

@@ -34,8 +34,8 @@ pub use error::ConfigError;
 pub use reference::{json_schema, reference_markdown};
 pub use routes::{Routes, Rule};
 pub use settings::{
-    Absent, BatchLimits, ColumnSettings, Delivery, Evolve, Flatten, Format, HeaderColumn, KafkaSettings, KeySource,
-    Mode, Nested, NullPolicy, Overrides, RegistryAccess, RegistrySettings, Route, Settings, StartFrom, Unit,
+    Absent, BatchLimits, ColumnSettings, Delivery, Envelope, Evolve, Flatten, Format, HeaderColumn, KafkaSettings,
+    KeySource, Mode, Nested, NullPolicy, Overrides, RegistryAccess, RegistrySettings, Route, Settings, StartFrom, Unit,
     UnknownFields,
 };
 pub use template::{Piece, TableTemplate};

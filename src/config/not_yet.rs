@@ -8,11 +8,10 @@ pub(super) const KEYS: [&str; 5] =
     ["http", "errors.dead_letter_topic", "errors.max_consecutive", "errors.max_rate", "topics.*.metadata"];
 
 /// Words that a key which is there already will take.
-pub(super) const VALUES: [(&str, &[&str]); 4] = [
+pub(super) const VALUES: [(&str, &[&str]); 3] = [
     ("errors.bad_record", &["dead-letter", "skip"]),
-    ("topics.*.value", &["json-schema", "protobuf", "connect-json", "string", "bytes"]),
-    ("topics.*.envelope", &["debezium"]),
-    ("topics.*.key", &["json-schema", "protobuf", "connect-json", "bytes"]),
+    ("topics.*.value", &["json-schema", "protobuf", "string", "bytes"]),
+    ("topics.*.key", &["json-schema", "protobuf", "bytes"]),
 ];
 
 /// Whether a later version has this key.

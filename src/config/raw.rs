@@ -295,6 +295,8 @@ pub(super) enum ValueFormat {
     /// A JSON object; its fields are the columns.
     #[default]
     Json,
+    /// JSON with its schema, `{"schema": …, "payload": …}`, as Kafka Connect's JsonConverter writes it.
+    ConnectJson,
     /// An Avro record with the id of its schema in front or in a header, as serializers with a registry write it.
     Avro,
 }
@@ -305,6 +307,10 @@ pub(super) enum Envelope {
     /// Nothing: the value is the row.
     #[default]
     None,
+    /// Debezium's change events: the row is under `after`. One that says that the row is gone deletes it, by the record's
+    /// key, as a tombstone does (`deletes: true`). A value that the source does not say, since it had not changed, stays
+    /// as it is where `absent: keep` can do that.
+    Debezium,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -325,6 +331,8 @@ pub(super) enum KeyFormat {
     Json,
     /// UTF-8 text, as it is.
     String,
+    /// JSON with its schema, as Kafka Connect's JsonConverter writes it.
+    ConnectJson,
     /// Avro with the id of its schema: a record with a field per column, or one value.
     Avro,
 }

@@ -140,6 +140,8 @@ pub struct Route {
     pub max_tables: usize,
     /// How the records' values are written; never [`Format::String`].
     pub value: Format,
+    /// What surrounds the row in them.
+    pub envelope: Envelope,
     /// What a record does to the table.
     pub mode: Mode,
     /// Whether to create the table when it is missing.
@@ -171,6 +173,7 @@ impl Route {
             by_record: None,
             max_tables: DEFAULT_MAX_TABLES,
             value: Format::Json,
+            envelope: Envelope::None,
             mode: Mode::Insert,
             create: false,
             evolve: Evolve::None,
@@ -259,6 +262,17 @@ pub enum Format {
     String,
     /// Avro, each with the id of a schema.
     Avro(Schemas),
+    /// JSON, each with its schema.
+    ConnectJson,
+}
+
+/// What surrounds the row in a record's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// Nothing.
+    None,
+    /// A change event of Debezium's.
+    Debezium,
 }
 
 /// A schema registry.

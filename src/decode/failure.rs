@@ -9,6 +9,12 @@ pub(super) enum Failure {
     Syntax(String),
     /// The bytes are not what their schema says.
     Wire(&'static str),
+    /// The route says that there is an envelope, and there is none.
+    NoEnvelope,
+    /// The source was emptied.
+    Truncate,
+    /// The source does not say the value, which had not changed.
+    Unavailable(usize),
     NotAnObject(&'static str),
     /// A field without a column.
     Unknown(String),
@@ -50,6 +56,23 @@ impl Failure {
                 None,
                 format!("the bytes are not what their schema says: {why}"),
                 "mend the producer, or see whether the registry is the one that it uses".to_owned(),
+            ),
+            Self::NoEnvelope => of_record(
+                None,
+                "the value is no change event of Debezium's: it has no row under `after` and no `op` that says so"
+                    .to_owned(),
+                "take `envelope: debezium` out where a transform has unwrapped the rows".to_owned(),
+            ),
+            Self::Truncate => of_record(
+                None,
+                "the source table was truncated".to_owned(),
+                "empty this table yourself, and set `skipped.operations=t` in the connector".to_owned(),
+            ),
+            Self::Unavailable(column) => of_column(
+                column,
+                "the source does not say the value, which had not changed, and the row is written as a whole"
+                    .to_owned(),
+                "set REPLICA IDENTITY FULL on the source table, or `absent: keep` where the database can".to_owned(),
             ),
             Self::NotAnObject(found) => of_record(
                 None,

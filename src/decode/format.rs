@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rowfall_dialects::contract::Column;
 
-use super::{BadRecord, Headers, Program, avro, json};
+use super::envelope::{self, Change};
+use super::{BadRecord, Headers, Program, avro, connect, json};
 use crate::config::Format;
 use crate::schemas::Part;
 
@@ -15,6 +16,8 @@ pub enum Decoder {
     Json(json::Decoder),
     /// Avro records, each with the id of its schema.
     Avro(avro::Decoder),
+    /// JSON with a schema in each record.
+    Connect(connect::Decoder),
 }
 
 impl Decoder {
@@ -23,6 +26,7 @@ impl Decoder {
     pub fn new(program: Arc<Program>, format: &Format, part: Part) -> Self {
         match format {
             Format::Json | Format::String => Self::Json(json::Decoder::new(program)),
+            Format::ConnectJson => Self::Connect(connect::Decoder::new(program, part)),
             Format::Avro(schemas) => Self::Avro(avro::Decoder::new(program, schemas.clone(), part)),
         }
     }
@@ -33,6 +37,7 @@ impl Decoder {
         match self {
             Self::Json(decoder) => decoder.program(),
             Self::Avro(decoder) => decoder.program(),
+            Self::Connect(decoder) => decoder.program(),
         }
     }
 
@@ -40,13 +45,13 @@ impl Decoder {
     #[inline]
     pub fn is_ready(&mut self, payload: &[u8], headers: &dyn Headers) -> bool {
         match self {
-            Self::Json(_) => true,
+            Self::Json(_) | Self::Connect(_) => true,
             Self::Avro(decoder) => decoder.is_ready(payload, headers),
         }
     }
 
-    /// Appends the record as row `row` to the columns of the program's layout, which all have `row` rows. On an error
-    /// they have `row` rows still. Waits for what is not known yet.
+    /// Appends the record as row `row` to the columns of the program's layout, which all have `row` rows, unless it says
+    /// that the row of its key is gone. On an error they have `row` rows still. Waits for what is not known yet.
     ///
     /// # Errors
     /// Says which field does not fit which column, and why.
@@ -57,9 +62,11 @@ impl Decoder {
         headers: &dyn Headers,
         columns: &mut [Column],
         row: usize,
-    ) -> Result<(), BadRecord> {
+    ) -> Result<Change, BadRecord> {
         match self {
-            Self::Json(decoder) => decoder.decode(payload, columns, row),
+            Self::Json(decoder) if decoder.program().envelope => envelope::decode(decoder, payload, columns, row),
+            Self::Json(decoder) => decoder.decode(payload, columns, row).map(|()| Change::Row),
+            Self::Connect(decoder) => decoder.decode(payload, columns, row),
             Self::Avro(decoder) => decoder.decode(payload, headers, columns, row),
         }
     }

@@ -8,12 +8,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use rowfall_dialects::contract::{Column, LogicalType};
+use rowfall_dialects::contract::{Column, LogicalType, Mark};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::BadRecord;
 use super::cell::{Cell, Misfit};
+use super::envelope::UNAVAILABLE;
 use super::failure::Failure;
 use super::fields::{Field, Object};
 use super::nested;
@@ -326,6 +327,16 @@ impl Run<'_> {
     #[inline]
     fn null<E: serde::de::Error>(&mut self, column: usize) -> Result<(), E> {
         self.put_null(column).map_err(|misfit| self.fail(Failure::Misfit(column, misfit)))
+    }
+
+    /// The source does not say the value, since it did not change.
+    #[cold]
+    fn keep<E: serde::de::Error>(&mut self, column: usize) -> Result<(), E> {
+        if !self.program.keeps {
+            return Err(self.fail(Failure::Unavailable(column)));
+        }
+        self.columns[column].push_mark(Mark::Absent);
+        Ok(())
     }
 
     #[inline]
@@ -647,6 +658,9 @@ impl<'de, B: Backend> DeserializeSeed<'de> for Value<'_, '_, B> {
         if &*raw == "null" {
             return run.null(column);
         }
+        if run.program.envelope && raw.get(1..raw.len() - 1) == Some(UNAVAILABLE) {
+            return run.keep(column);
+        }
         if raw.starts_with(['{', '[']) {
             run.check_strings(&raw)?;
         }
@@ -686,6 +700,9 @@ impl<'de, B: Backend> Visitor<'de> for Value<'_, '_, B> {
 
     #[inline]
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        if self.0.program.envelope && text == UNAVAILABLE {
+            return self.0.keep(self.1);
+        }
         self.0.put(self.1, |cell| cell.text(text))
     }
 

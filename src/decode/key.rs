@@ -90,7 +90,7 @@ fn key_object<'k>(
     let is_whole = match format {
         Format::Json => key.trim_ascii_start().first() == Some(&b'{'),
         Format::String => false,
-        Format::Avro(_) => true,
+        Format::Avro(_) | Format::ConnectJson => true,
     };
     if is_whole {
         return Ok(key);
@@ -109,7 +109,7 @@ fn key_object<'k>(
         }
         Format::Json => made.extend_from_slice(key),
         Format::String => serde_json::to_writer(&mut *made, text).expect("a Vec takes it"),
-        Format::Avro(_) => unreachable!("it is whole"),
+        Format::Avro(_) | Format::ConnectJson => unreachable!("it is whole"),
     }
     made.push(b'}');
     Ok(made)

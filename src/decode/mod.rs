@@ -10,7 +10,9 @@
 
 mod avro;
 mod cell;
+mod connect;
 mod decimal;
+mod envelope;
 mod failure;
 mod fields;
 mod format;
@@ -23,7 +25,9 @@ mod rows;
 mod time;
 mod typed;
 
-pub use avro::Schema as AvroSchema;
+pub(crate) use connect::split as split_connect;
+pub use envelope::Change;
+pub(crate) use envelope::row_in;
 pub(crate) use fields::Flattening;
 pub use format::Decoder;
 pub use json::Decoder as JsonDecoder;
@@ -33,6 +37,7 @@ pub use program::{Lacking, Mapped, Part, Program, RefusedColumn};
 pub use record::{Headers, Record};
 pub use rows::{Folding, Keyed, OWN_VERSION, RowDecoder, RowProgram};
 pub use time::text_kind;
+pub use typed::Schema;
 
 use std::fmt;
 

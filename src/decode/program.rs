@@ -9,7 +9,7 @@ use rowfall_dialects::contract::{
 
 use super::cell::{Cell, Misfit};
 use super::fields::{Builder, Clash, Object};
-use crate::config::{ColumnSettings, Nested, NullPolicy, Route, Unit, UnknownFields};
+use crate::config::{ColumnSettings, Envelope, Nested, NullPolicy, Route, Unit, UnknownFields};
 
 /// What to do with each field of a record, for one table as it was described; compiled once, shared by all workers.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ pub struct Program {
     /// Whether what a record lacks would be lost: the database keeps nothing of the row before.
     pub(super) whole_rows: bool,
     /// Whether what a record lacks stays as it is.
-    keeps: bool,
+    pub(super) keeps: bool,
+    /// Whether the row stands in an envelope of Debezium's.
+    pub(super) envelope: bool,
 }
 
 /// Which of a table's columns a program fills, and what they ask for.
@@ -235,6 +237,7 @@ impl Program {
             unknown,
             whole_rows: part.lacking == Lacking::Refuse,
             keeps: part.lacking == Lacking::Keep,
+            envelope: route.envelope == Envelope::Debezium && !part.key_only,
         })
     }
 
@@ -297,6 +300,7 @@ impl Program {
             unknown: if collects { Unknown::Collected(0) } else { Unknown::Ignored },
             whole_rows: self.whole_rows,
             keeps: self.keeps,
+            envelope: self.envelope,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rowfall_dialects::contract::{Column, Layout, Mark, Op, TableSchema, Values};
 
 use super::key::{KeyDecoder, KeyProgram, bad};
-use super::{BadRecord, Decoder, Lacking, Mapped, Part, Program, Record, RefusedColumn};
+use super::{BadRecord, Change, Decoder, Lacking, Mapped, Part, Program, Record, RefusedColumn};
 use crate::config::{Format, HeaderColumn, KeySource, Route};
 use crate::schemas::Part as Of;
 
@@ -230,8 +230,10 @@ impl RowDecoder {
         match record.value {
             // Rows that are only added: one program for all columns.
             Some(value) if self.program.folding.is_none() => {
-                self.value.decode(value, record.headers, columns, row)?;
-                Ok(None)
+                match self.value.decode(value, record.headers, columns, row)? {
+                    Change::Row => Ok(None),
+                    Change::Gone => Err(tombstone(&self.program)),
+                }
             }
             _ => self.decode_keyed(record, columns, row).map(Some).inspect_err(|_| {
                 for column in columns.iter_mut() {
@@ -245,9 +247,13 @@ impl RowDecoder {
         let Self { program, key, value } = self;
         let value_at = program.value_at;
         let behind_value = program.behind_value();
-        let op = match record.value {
-            None if !program.deletes => return Err(tombstone(program)),
-            None => {
+        let payload = match record.value {
+            Some(payload) => value.decode(payload, record.headers, &mut columns[value_at..behind_value], row)?,
+            None => Change::Gone,
+        };
+        let op = match payload {
+            Change::Gone if !program.deletes => return Err(tombstone(program)),
+            Change::Gone => {
                 let key = key.as_mut().expect("compiled where tombstones delete");
                 let behind_key = key.decode(record, columns, row)?;
                 for column in &mut columns[behind_key..behind_value] {
@@ -255,8 +261,7 @@ impl RowDecoder {
                 }
                 Op::Delete
             }
-            Some(payload) => {
-                value.decode(payload, record.headers, &mut columns[value_at..behind_value], row)?;
+            Change::Row => {
                 if let Some(key) = key.as_mut().filter(|_| value_at > 0) {
                     key.decode(record, columns, row)?;
                 }

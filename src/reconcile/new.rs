@@ -6,8 +6,8 @@ use rowfall_dialects::contract::{COORDINATES, ColumnSpec, Connection, LogicalTyp
 
 use super::{Table, column_type, parse_type, storable};
 use crate::config::{ColumnSettings, Format, KeySource, Mode, Nested, Route};
-use crate::decode::AvroSchema;
-use crate::infer::{InferredField, fields, infer, of_schemas};
+use crate::decode::Schema;
+use crate::infer::{InferredField, fields, infer, of_connect, of_schemas};
 use crate::problem::Problem;
 use crate::schemas::Part;
 use crate::source::topics::Sample;
@@ -181,18 +181,22 @@ fn fields_of_key(
     let name = names.first().map_or(KEY, String::as_str);
     let keys = sample.records().filter_map(|record| Some((record.key?, record.headers)));
     if let Format::Avro(schemas) = format {
-        let fields = |schema: &AvroSchema| match schema.as_field(name) {
+        let fields = |schema: &Schema| match schema.as_field(name) {
             Some(field) => vec![field],
             None => schema.fields(route),
         };
         return of_schemas(schemas, Part::Key, keys, fields);
+    }
+    if let Format::ConnectJson = format {
+        let fields = |schema: &Schema| schema.as_field(name).map_or_else(|| schema.fields(route), |field| vec![field]);
+        return Ok(of_connect(keys.map(|(key, _)| key), fields));
     }
     let object = |key: &[u8]| {
         let text = String::from_utf8_lossy(key);
         let value: Cow<'_, str> = match format {
             Format::Json if text.trim_start().starts_with('{') => return text.into_owned().into_bytes(),
             Format::Json => text,
-            Format::String | Format::Avro(_) => serde_json::Value::from(text).to_string().into(),
+            Format::String | Format::Avro(_) | Format::ConnectJson => serde_json::Value::from(text).to_string().into(),
         };
         format!("{{{}:{value}}}", serde_json::Value::from(name)).into_bytes()
     };

@@ -9,7 +9,7 @@ use crate::config::raw::{KeyFormat, RawOAuth, RawRegistry, RawTopic, ValueFormat
 use crate::config::settings::{Format, RegistryAccess, RegistrySettings};
 use crate::config::template;
 use crate::config::tree::dotted;
-use crate::decode::AvroSchema;
+use crate::decode::Schema;
 use crate::schemas::Schemas;
 
 const HELP: &str = "say where the schemas are: `registry: { url: http://localhost:8081 }`";
@@ -99,12 +99,12 @@ impl Checker<'_> {
 
     /// How the values of a topic's records are written.
     pub(super) fn value_format(&mut self, topic: &str, raw: &RawTopic, schemas: Option<&Schemas>) -> Format {
-        if let (ValueFormat::Json, Some(_)) = (raw.value, &raw.value_schema) {
+        if let (ValueFormat::Json | ValueFormat::ConnectJson, Some(_)) = (raw.value, &raw.value_schema) {
             self.needless(topic, "value");
         }
         match raw.value {
             ValueFormat::Json => Format::Json,
-            ValueFormat::Avro => {
+            ValueFormat::ConnectJson | ValueFormat::Avro => {
                 let by_field = raw.table.iter().flat_map(|table| template::templates(table));
                 if let Some((template, _)) =
                     by_field.into_iter().find(|(_, inner)| inner.is_some_and(|inner| inner.starts_with("field:")))
@@ -113,6 +113,9 @@ impl Checker<'_> {
                     let problem = crate::config::error::Problem::new(format!("`{template}` needs `value: json`"));
                     self.problems.push(problem.help("let a header say it: `${header:x}`").at(place));
                 }
+                if matches!(raw.value, ValueFormat::ConnectJson) {
+                    return Format::ConnectJson;
+                }
                 self.avro(topic, "value", schemas, raw.value_schema.as_deref())
             }
         }
@@ -120,12 +123,13 @@ impl Checker<'_> {
 
     /// How the keys of a topic's records are written.
     pub(super) fn key_format(&mut self, topic: &str, raw: &RawTopic, schemas: Option<&Schemas>) -> Format {
-        if let (KeyFormat::Json | KeyFormat::String, Some(_)) = (raw.key, &raw.key_schema) {
+        if let (KeyFormat::Json | KeyFormat::String | KeyFormat::ConnectJson, Some(_)) = (raw.key, &raw.key_schema) {
             self.needless(topic, "key");
         }
         match raw.key {
             KeyFormat::Json => Format::Json,
             KeyFormat::String => Format::String,
+            KeyFormat::ConnectJson => Format::ConnectJson,
             KeyFormat::Avro => self.avro(topic, "key", schemas, raw.key_schema.as_deref()),
         }
     }
@@ -140,7 +144,7 @@ impl Checker<'_> {
         if let Some(file) = file {
             let schema = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"));
             let schema = schema.and_then(|text| {
-                AvroSchema::parse(&text, &[] as &[&str]).map_err(|why| format!("is no Avro schema: {why}"))
+                Schema::of_avro(&text, &[] as &[&str]).map_err(|why| format!("is no Avro schema: {why}"))
             });
             return match schema {
                 Ok(schema) => Format::Avro(Schemas::of_file(schema)),

@@ -179,7 +179,7 @@ fn wrong_words() {
       help: it takes `insert` or `upsert`
 
     Error:
-      × `topics.orders.value` takes `json` or `avro`, not a map
+      × `topics.orders.value` takes `json`, `connect-json` or `avro`, not a map
        ╭─[rowfall.yaml:1:34]
      1 │ topics: { orders: { mode: merge, value: {} } }
        ·                                  ──┬──

@@ -1,13 +1,10 @@
 //! Avro records: what fills the table's columns is compiled once for each schema that a record was written with.
 //!
-//! - `schema`: a schema as it is written; `wire`: its binary encoding; `put`: one value into a column
-//! - `compile`: a schema and a [`Program`] into steps; [`Decoder`] runs them
-//! - `fields`: what columns a schema asks for
+//! `parse`: a schema as it is written; `wire`: its binary encoding; `input`: its values. [`Decoder`] runs the steps that a
+//! schema and a [`Program`] are compiled into.
 
-mod compile;
-mod fields;
-mod put;
-mod schema;
+mod input;
+mod parse;
 mod wire;
 
 use std::collections::HashMap;
@@ -15,12 +12,11 @@ use std::sync::Arc;
 
 use rowfall_dialects::contract::Column;
 
-use self::compile::{Step, Steps};
-pub use self::schema::Schema;
-use self::schema::{Branch, TypeId};
-use self::wire::{Fault, Reader};
+use self::wire::Reader;
+use super::envelope::Change;
 use super::failure::Failure;
-use super::program::{Program, Unknown};
+use super::program::Program;
+use super::typed::{Row, Schema, Steps};
 use super::{BadRecord, Headers, bad};
 use crate::schemas::{Lookup, Part, SchemaId, Schemas};
 
@@ -70,28 +66,26 @@ impl Decoder {
         headers: &dyn Headers,
         columns: &mut [Column],
         row: usize,
-    ) -> Result<(), BadRecord> {
+    ) -> Result<Change, BadRecord> {
         let (id, value) = self.schemas.name(payload, headers, self.part).map_err(|reason| bad(reason, FRAMING))?;
         let steps = match &self.last {
             Some((last, steps)) if *last == id => Arc::clone(steps),
             _ => self.turn_to(id)?,
         };
         let mut input = Reader::new(value);
-        self.rest.clear();
-        let mut run = Run { steps: &steps, program: &self.program, columns, rest: &mut self.rest };
-        let failed = match run.run(&mut input) {
-            Ok(()) if input.is_done() => return Ok(()),
-            Ok(()) => Failed { failure: Failure::Wire("it goes on behind its last value"), id: None },
+        let mut filling = Row::new(&steps, &self.program, columns, row, &mut self.rest);
+        let failed = match filling.take(&steps.steps, &mut input) {
+            Ok(()) if !input.is_done() => Failure::Wire("it goes on behind its last value").into(),
+            Ok(()) => match filling.finish() {
+                Ok(change) => return Ok(change),
+                Err(failed) => failed,
+            },
             Err(failed) => failed,
         };
         for column in columns.iter_mut() {
             column.truncate(row);
         }
-        let bad = failed.failure.describe(&self.program);
-        Err(match failed.id {
-            Some(id) => BadRecord { reason: format!("{} (it is {})", bad.reason, steps.schema.name(id)), ..bad },
-            None => bad,
-        })
+        Err(failed.describe(&steps, &self.program))
     }
 
     #[cold]
@@ -116,90 +110,6 @@ impl Decoder {
 
 const FRAMING: &str =
     "see whether the topic's records are Avro of a schema registry: `value:` and `key:` name the formats";
-
-/// One record on its way into the columns.
-struct Run<'a> {
-    steps: &'a Steps,
-    program: &'a Program,
-    columns: &'a mut [Column],
-    rest: &'a mut String,
-}
-
-impl Run<'_> {
-    fn run(&mut self, input: &mut Reader<'_>) -> Result<(), Failed> {
-        self.take(&self.steps.steps, input)?;
-        if let Unknown::Collected(column) = self.program.unknown {
-            if self.rest.is_empty() {
-                self.rest.push('{');
-            }
-            self.rest.push('}');
-            let rule = &self.program.columns[column].value;
-            let cell = super::cell::Cell { rule, column: &mut self.columns[column] };
-            cell.nested(self.rest, "an object").map_err(|misfit| failed(column, None, misfit.into()))?;
-        }
-        for (column, mark) in &self.steps.absent {
-            self.columns[*column].push_mark(*mark);
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, steps: &[Step], input: &mut Reader<'_>) -> Result<(), Failed> {
-        let schema = &*self.steps.schema;
-        for step in steps {
-            match step {
-                Step::Put { column, id } => {
-                    let rule = &self.program.columns[*column];
-                    let into = &mut self.columns[*column];
-                    let done = match schema.branch(*id, input) {
-                        Ok(schema::Type::Null) => rule.put_null(into).map_err(Fault::Misfit),
-                        Ok(kind) => schema.put_of(kind, input, &rule.value, into),
-                        Err(fault) => Err(fault),
-                    };
-                    done.map_err(|fault| failed(*column, Some(*id), fault))?;
-                }
-                Step::Skip(id) => schema.skip(*id, input).map_err(|fault| failed(0, None, fault))?,
-                Step::Collect { name, id, into } => {
-                    self.rest.push(if self.rest.is_empty() { '{' } else { ',' });
-                    self.rest.push_str(name);
-                    schema.json(*id, input, self.rest).map_err(|fault| failed(*into, Some(*id), fault))?;
-                }
-                Step::Open { branch, steps, below } => {
-                    let is_there = match branch {
-                        Some(Branch { index, of }) => {
-                            input.index(*of).map_err(|fault| failed(0, None, fault))? == *index
-                        }
-                        None => true,
-                    };
-                    if is_there {
-                        self.take(steps, input)?;
-                    } else {
-                        for column in below {
-                            self.program.columns[*column]
-                                .put_null(&mut self.columns[*column])
-                                .map_err(|misfit| failed(*column, None, misfit.into()))?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a record failed at.
-struct Failed {
-    failure: Failure,
-    /// What the value is that does not fit.
-    id: Option<TypeId>,
-}
-
-#[cold]
-fn failed(column: usize, id: Option<TypeId>, fault: Fault) -> Failed {
-    match fault {
-        Fault::Wire(why) => Failed { failure: Failure::Wire(why), id: None },
-        Fault::Misfit(misfit) => Failed { failure: Failure::Misfit(column, misfit), id },
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,11 @@
 //! Avro's binary encoding.
 
-use super::super::cell::Misfit;
+use crate::decode::typed::Fault;
 
 /// Values inside each other beyond which a record is not read: each spends stack.
 const MAX_DEPTH: usize = 200;
 /// Elements that take no byte, beyond one for each byte of the record.
 const FREE: usize = 1 << 16;
-
-/// What cannot be put into a column.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The bytes are not what the schema says.
-    Wire(&'static str),
-    /// The value is not what the column takes.
-    Misfit(Misfit),
-}
-
-impl From<Misfit> for Fault {
-    fn from(misfit: Misfit) -> Self {
-        Self::Misfit(misfit)
-    }
-}
 
 const ENDS: Fault = Fault::Wire("it ends in the middle of a value");
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rowfall_dialects::contract::{LogicalType, MAX_DECIMAL_PRECISION, StructField, ValueType};
 
 use super::schema::{Field, Schema, Type, TypeId};
-use crate::config::{Nested, Route};
+use crate::config::{Envelope, Nested, Route};
 use crate::decode::Flattening;
 use crate::infer::InferredField;
 
@@ -29,7 +29,13 @@ impl Schema {
     pub(crate) fn fields(&self, route: &Route) -> Vec<InferredField> {
         let ways = route.columns.iter().map(|c| c.from.as_str()).filter(|from| from.contains('.')).collect();
         let mut walk = Walk { schema: self, route, flattening: Flattening::without_table(route), ways, fields: vec![] };
-        if let Type::Record(fields) = self.of(self.root) {
+        let row = match route.envelope {
+            Envelope::None => Some(self.root),
+            Envelope::Debezium => {
+                self.record(self.root).and_then(|fields| Some(fields.iter().find(|field| &*field.name == "after")?.id))
+            }
+        };
+        if let Some(fields) = row.and_then(|row| self.record(row)) {
             walk.record(fields, &Place { name: None, way: None, depth: 1, nullable: false });
         }
         walk.fields
@@ -87,6 +93,7 @@ impl Schema {
             }
             Type::Null => return ValueType { nullable: true, ..text().into() },
             // A scale that each value has for itself, parts that do not add up, names.
+            Type::TimestampText => LogicalType::Timestamp { digits: 6 },
             Type::VariableDecimal | Type::Duration | Type::Enum(_) | Type::String => text(),
             Type::Array(_) | Type::Map(_) | Type::Record(_) => text(),
         };
@@ -129,12 +136,12 @@ impl Walk<'_> {
                 Some(name) => self.put(name.clone(), field.id, place),
                 None => {}
             }
-            if let Some((branch, inner)) = record.filter(|_| flattened || on_the_way) {
+            if let Some(inner) = record.filter(|_| flattened || on_the_way) {
                 let inner_place = Place {
                     name: name.filter(|_| flattened),
                     way: Some(way).filter(|_| on_the_way),
                     depth: place.depth + 1,
-                    nullable: place.nullable || branch.is_some(),
+                    nullable: place.nullable || !matches!(self.schema.of(field.id), Type::Record(_)),
                 };
                 // A type that holds itself is flattened as deep as the route says.
                 if place.depth < MAX_DEPTH {

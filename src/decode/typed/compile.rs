@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rowfall_dialects::contract::Mark;
 
-use super::schema::{Branch, Field, Schema, Type, TypeId};
+use super::schema::{Field, Schema, Type, TypeId};
 use crate::decode::BadRecord;
 use crate::decode::failure::Failure;
 use crate::decode::program::{Program, Unknown};
@@ -14,16 +14,23 @@ use crate::schemas::Part;
 
 /// What a record of one schema goes through.
 #[derive(Debug)]
-pub(super) struct Steps {
-    pub(super) schema: Arc<Schema>,
-    pub(super) steps: Vec<Step>,
+pub(crate) struct Steps {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) steps: Vec<Named>,
     /// Columns that no field of this schema fills.
-    pub(super) absent: Vec<(usize, Mark)>,
+    pub(crate) absent: Vec<(usize, Mark)>,
 }
 
-/// What becomes of the next field.
+/// A field, and what becomes of it.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) struct Named {
+    pub(crate) name: Box<str>,
+    pub(crate) step: Step,
+}
+
+/// What becomes of a field.
+#[derive(Debug)]
+pub(crate) enum Step {
     /// It goes into a column.
     Put { column: usize, id: TypeId },
     /// It is read over.
@@ -32,27 +39,31 @@ pub(super) enum Step {
     Collect { name: Box<str>, id: TypeId, into: usize },
     /// It is a record whose own fields have columns.
     Open {
-        /// Where it may be null: which branch it is.
-        branch: Option<Branch>,
-        steps: Vec<Step>,
+        id: TypeId,
+        steps: Vec<Named>,
         /// The columns that are null where it is.
         below: Vec<usize>,
     },
+    /// It is the row, in an envelope; null where that is gone.
+    After { id: TypeId, steps: Vec<Named> },
+    /// It says what happened to the row.
+    Op(TypeId),
 }
 
 impl Steps {
     /// # Errors
     /// When no record of this schema can become a row.
-    pub(super) fn compile(schema: &Arc<Schema>, program: &Program, part: Part) -> Result<Self, BadRecord> {
+    pub(crate) fn compile(schema: &Arc<Schema>, program: &Program, part: Part) -> Result<Self, BadRecord> {
         let mut compiler = Compiler { schema, program, filled: HashSet::new() };
         let steps = match (schema.of(schema.root), part) {
+            (Type::Record(fields), _) if program.envelope => compiler.envelope(fields),
             (Type::Record(fields), _) => compiler.fields(fields, 0),
             // A key may be one value.
             (Type::Array(_) | Type::Map(_), Part::Key) | (_, Part::Value) => Err(Failure::NotAnObject("no record")),
             (_, Part::Key) if program.layout.targets.len() > 1 => Err(Failure::NotAnObject("one value")),
             (_, Part::Key) => {
                 compiler.filled.insert(0);
-                Ok(vec![Step::Put { column: 0, id: schema.root }])
+                Ok(vec![Named { name: "".into(), step: Step::Put { column: 0, id: schema.root } }])
             }
         };
         let described = |failure: Failure| failure.describe(program);
@@ -76,8 +87,29 @@ struct Compiler<'c> {
 }
 
 impl Compiler<'_> {
+    /// The steps of a record around the row.
+    fn envelope(&mut self, fields: &[Field]) -> Result<Vec<Named>, Failure> {
+        let mut steps = Vec::new();
+        for field in fields {
+            let step = match &*field.name {
+                "after" => {
+                    let fields = self.schema.record(field.id).ok_or(Failure::NoEnvelope)?;
+                    Step::After { id: field.id, steps: self.fields(fields, 0)? }
+                }
+                "op" => Step::Op(field.id),
+                _ => Step::Skip(field.id),
+            };
+            steps.push(Named { name: field.name.clone(), step });
+        }
+        let has = |wanted: fn(&Step) -> bool| steps.iter().any(|named| wanted(&named.step));
+        match has(|step| matches!(step, Step::After { .. })) && has(|step| matches!(step, Step::Op(_))) {
+            true => Ok(steps),
+            false => Err(Failure::NoEnvelope),
+        }
+    }
+
     /// The steps of a record whose fields the program knows as this object's.
-    fn fields(&mut self, fields: &[Field], object: usize) -> Result<Vec<Step>, Failure> {
+    fn fields(&mut self, fields: &[Field], object: usize) -> Result<Vec<Named>, Failure> {
         let (schema, program) = (self.schema, self.program);
         let known = &program.objects[object];
         let mut steps = Vec::new();
@@ -85,15 +117,15 @@ impl Compiler<'_> {
             let mut names = std::iter::once(&field.name).chain(&field.aliases);
             let found = names.find_map(|name| known.field(name, 0)).map(|at| &known.fields[at]);
             let full = || format!("{}{}", known.prefix, field.name);
-            steps.push(match found {
+            let step = match found {
                 None => self.unknown(full(), field.id)?,
                 Some(found) => match (found.object.zip(schema.record(field.id)), found.column) {
-                    (Some((inner, (branch, fields))), None) => {
+                    (Some((inner, fields)), None) => {
                         let before = self.filled.clone();
                         let steps = self.fields(fields, inner)?;
                         let mut below: Vec<_> = self.filled.difference(&before).copied().collect();
                         below.sort_unstable();
-                        Step::Open { branch, steps, below }
+                        Step::Open { id: field.id, steps, below }
                     }
                     (_, Some(column)) if !self.filled.insert(column) => return Err(Failure::Duplicate(column)),
                     (_, Some(column)) => Step::Put { column, id: field.id },
@@ -105,7 +137,8 @@ impl Compiler<'_> {
                     },
                     (None, None) => Step::Skip(field.id),
                 },
-            });
+            };
+            steps.push(Named { name: field.name.clone(), step });
         }
         Ok(steps)
     }

@@ -1,4 +1,17 @@
 //! Values that come with a type of their own, as formats with schemas have them.
+//!
+//! - [`Typed`]: one such value, into a column or a JSON text
+//! - `schema`: what records are; `fields`: the columns that they ask for
+//! - `compile`: a schema and a program into steps, one for each field; `row`: a row that is filled by them, `put` its
+//!   values
+//! - [`Input`]: what a format has to offer for that
+
+mod compile;
+mod fields;
+mod input;
+mod put;
+mod row;
+mod schema;
 
 use std::fmt::Write as _;
 
@@ -8,6 +21,11 @@ use ethnum::I256;
 use jiff::civil;
 use rowfall_dialects::contract::{Column, LogicalType, Values};
 
+pub(crate) use self::compile::{Named, Step, Steps};
+pub(crate) use self::input::Input;
+pub(crate) use self::row::{Fault, Row};
+pub use self::schema::Schema;
+pub(crate) use self::schema::{Field, Type, TypeId, meaning};
 use super::cell::{Cell, Misfit, in_range, push_integer};
 use super::decimal::Integer;
 use super::json::Sonic;
@@ -18,7 +36,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Typed<'v> {
+pub(crate) enum Typed<'v> {
     Bool(bool),
     Integer(i64),
     Float(f32),
@@ -58,7 +76,7 @@ pub(super) enum Typed<'v> {
 impl Typed<'_> {
     /// Appends the value to the column: exactly, or not at all.
     #[inline]
-    pub(super) fn put(self, rule: &ValueRule, column: &mut Column) -> Result<(), Misfit> {
+    pub(crate) fn put(self, rule: &ValueRule, column: &mut Column) -> Result<(), Misfit> {
         if let Values::Variant(_) = column.values {
             return self.put_variant(rule, column);
         }
@@ -87,6 +105,9 @@ impl Typed<'_> {
             (Self::Text(text) | Self::Json(text), ..) => nested::put_text::<Sonic>(rule, column, text),
             (Self::Bytes(bytes), ..) => put_bytes(bytes, rule, column),
             (Self::Decimal { unscaled, scale }, LogicalType::Decimal { precision, scale: to }, values) => {
+                if let Some(done) = put_small(unscaled, scale, *precision, *to, values) {
+                    return done;
+                }
                 let unscaled = rescaled(unscaled, scale, *to)?;
                 if unscaled.unsigned_abs() >= power_of_ten(u32::from(*precision)).unsigned_abs() {
                     return Err(Misfit::Range);
@@ -147,6 +168,16 @@ impl Typed<'_> {
         }
     }
 
+    /// Whether it is this text, or its bytes.
+    #[inline]
+    pub(crate) fn is(self, text: &str) -> bool {
+        match self {
+            Self::Text(value) | Self::Json(value) => value == text,
+            Self::Bytes(value) => value == text.as_bytes(),
+            _ => false,
+        }
+    }
+
     /// The first type that the value fits: first those of its own kind.
     fn put_variant(self, rule: &ValueRule, column: &mut Column) -> Result<(), Misfit> {
         let Values::Variant(variant) = &mut column.values else { return Err(Misfit::Kind(self.kind())) };
@@ -204,7 +235,7 @@ impl Typed<'_> {
     ///
     /// # Errors
     /// When nobody writes such a value: a day beyond the calendar.
-    pub(super) fn text(self) -> Result<String, Misfit> {
+    pub(crate) fn text(self) -> Result<String, Misfit> {
         Ok(match self {
             Self::Bool(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
@@ -232,7 +263,7 @@ impl Typed<'_> {
     ///
     /// # Errors
     /// As [`Typed::text`].
-    pub(super) fn json(self, out: &mut String) -> Result<(), Misfit> {
+    pub(crate) fn json(self, out: &mut String) -> Result<(), Misfit> {
         match self {
             Self::Float(value) if !value.is_finite() => quoted(out, &self.text()?),
             Self::Double(value) if !value.is_finite() => quoted(out, &self.text()?),
@@ -251,7 +282,7 @@ impl Typed<'_> {
 }
 
 /// Appends a JSON string.
-pub(super) fn quoted(out: &mut String, text: &str) {
+pub(crate) fn quoted(out: &mut String, text: &str) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
@@ -340,6 +371,33 @@ fn is_integer(logical: &LogicalType) -> bool {
     )
 }
 
+/// A decimal that is as it comes, of 64 bits: nearly all of them.
+#[inline]
+fn put_small(unscaled: I256, scale: u8, precision: u8, to: u8, values: &mut Values) -> Option<Result<(), Misfit>> {
+    let small = i64::try_from(unscaled).ok().filter(|_| scale == to)?;
+    let most = POWERS.get(usize::from(precision)).copied().unwrap_or(u64::MAX);
+    if small.unsigned_abs() >= most {
+        return None;
+    }
+    match values {
+        Values::Int64(values) => values.push(small),
+        Values::Int32(values) => values.push(i32::try_from(small).ok()?),
+        Values::Int128(values) => values.push(small.into()),
+        _ => return None,
+    }
+    Some(Ok(()))
+}
+
+/// Powers of ten of 64 bits.
+const POWERS: [u64; 20] = {
+    let (mut powers, mut at) = ([1; 20], 1);
+    while at < 20 {
+        powers[at] = 10 * powers[at - 1];
+        at += 1;
+    }
+    powers
+};
+
 fn power_of_ten(exponent: u32) -> I256 {
     match 10_i128.checked_pow(exponent) {
         Some(power) => I256::from(power),
@@ -364,6 +422,9 @@ fn rescaled(unscaled: I256, from: u8, to: u8) -> Result<I256, Misfit> {
 
 #[inline]
 fn rescaled_ticks(ticks: i64, from: u8, to: u8) -> Result<i64, Misfit> {
+    if from == to {
+        return Ok(ticks);
+    }
     let power = 10_i64.pow(from.abs_diff(to).into());
     match to >= from {
         true => ticks.checked_mul(power).ok_or(Misfit::Range),
@@ -412,7 +473,7 @@ fn decimal_text(unscaled: I256, scale: u8) -> String {
 /// A number of any size as converters write it: two's complement, the first byte the most significant. `None` beyond 256
 /// bits.
 #[inline]
-pub(super) fn unscaled(bytes: &[u8]) -> Option<I256> {
+pub(crate) fn unscaled(bytes: &[u8]) -> Option<I256> {
     let fill = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
     if bytes.len() <= 16 {
         let mut wide = [fill; 16];
