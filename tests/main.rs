@@ -15,6 +15,7 @@ mod clusters;
 mod configurations;
 mod conformance;
 mod databases;
+mod debezium;
 mod edges;
 mod evolving;
 mod exactly_once;

@@ -77,7 +77,7 @@ fn unwrap(payload: &[u8]) -> Result<(Envelope, &str), Failure> {
                 envelope.after = Some(value != "null");
                 after = value;
             }
-            "op" => envelope.op = value.bytes().nth(1),
+            "op" => envelope.op = value.as_bytes().get(1).copied(),
             _ => {}
         }
     }

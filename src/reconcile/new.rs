@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rowfall_dialects::contract::{COORDINATES, ColumnSpec, Connection, LogicalType, TableSpec};
 
 use super::{Table, column_type, parse_type, storable};
-use crate::config::{ColumnSettings, Format, KeySource, Mode, Nested, Route};
+use crate::config::{ColumnSettings, Envelope, Format, KeySource, Mode, Nested, Route};
 use crate::decode::Schema;
 use crate::infer::{InferredField, fields, infer, of_connect, of_schemas};
 use crate::problem::Problem;
@@ -179,6 +179,8 @@ fn fields_of_key(
     route: &Route,
 ) -> Result<Vec<InferredField>, Problem> {
     let name = names.first().map_or(KEY, String::as_str);
+    // Around keys there is none.
+    let route = &Route { envelope: Envelope::None, ..route.clone() };
     let keys = sample.records().filter_map(|record| Some((record.key?, record.headers)));
     if let Format::Avro(schemas) = format {
         let fields = |schema: &Schema| match schema.as_field(name) {

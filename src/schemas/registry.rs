@@ -249,3 +249,142 @@ fn cause(error: &reqwest::Error) -> String {
     }
     last.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A server that answers by path, and notes what it is asked.
+    struct Fake {
+        url: Url,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Fake {
+        fn start(answers: &'static [(&'static str, &'static str, &'static str)]) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let url = format!("http://{}/api/", listener.local_addr().expect("bound"));
+            let asked = Arc::<Mutex<Vec<String>>>::default();
+            let noted = Arc::clone(&asked);
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().flatten() {
+                    let mut request = Vec::new();
+                    let mut some = [0; 4_096];
+                    while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+                        match stream.read(&mut some) {
+                            Ok(read @ 1..) => request.extend_from_slice(&some[..read]),
+                            _ => break,
+                        }
+                    }
+                    let request = String::from_utf8_lossy(&request).into_owned();
+                    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                    let known = answers.iter().find(|(known, ..)| *known == path);
+                    let (_, status, body) =
+                        known.unwrap_or(&("", "404 Not Found", r#"{"error_code":40403,"message":"no"}"#));
+                    noted.lock().expect("no panic while held").push(request);
+                    let length = body.len();
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                    );
+                }
+            });
+            Self { url: url.parse().expect("a URL"), asked }
+        }
+
+        /// The lines of the requests that begin so.
+        fn heard(&self, beginning: &str) -> Vec<String> {
+            let asked = self.asked.lock().expect("no panic while held");
+            let lines = asked.iter().flat_map(|request| request.lines());
+            lines.filter(|line| line.to_ascii_lowercase().starts_with(beginning)).map(str::to_owned).collect()
+        }
+    }
+
+    fn registry(urls: &[&Url], access: RegistryAccess) -> Registry {
+        let urls = urls.iter().map(|url| (*url).clone()).collect();
+        Registry::new(&RegistrySettings { urls, access, ca: None, certificate: None }).expect("a registry")
+    }
+
+    fn ask(registry: &Registry, id: u32) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        match runtime.block_on(registry.schema(&SchemaId::Number(id))) {
+            Answer::Schema { kind, text, references } => format!("{kind} {text} {references:?}"),
+            Answer::Refused(why) => format!("refused: {why}"),
+            Answer::Later(why) => format!("later: {why}"),
+        }
+    }
+
+    const SCHEMAS: &[(&str, &str, &str)] = &[
+        ("/api/schemas/ids/1", "200 OK", r#"{"schema":"\"string\""}"#),
+        (
+            "/api/schemas/ids/2",
+            "200 OK",
+            r#"{"schema":"a","schemaType":"AVRO","references":[{"name":"b","subject":"b/c","version":3},{"name":"d","subject":"d","version":1}]}"#,
+        ),
+        (
+            "/api/subjects/b%2Fc/versions/3",
+            "200 OK",
+            r#"{"schema":"b","references":[{"name":"d","subject":"d","version":1}]}"#,
+        ),
+        ("/api/subjects/d/versions/1", "200 OK", r#"{"schema":"d"}"#),
+        ("/api/schemas/ids/3", "200 OK", r#"{"schema":"x","references":[{"name":"y","subject":"gone","version":1}]}"#),
+        ("/api/token", "200 OK", r#"{"access_token":"got","expires_in":600}"#),
+    ];
+
+    #[test]
+    fn a_schema_comes_with_those_that_it_needs() {
+        let fake = Fake::start(SCHEMAS);
+        let registry = registry(&[&fake.url], RegistryAccess::None);
+        assert_eq!(ask(&registry, 1), r#"AVRO "string" []"#);
+        assert_eq!(ask(&registry, 2), r#"AVRO a ["d", "b"]"#);
+        assert!(ask(&registry, 3).starts_with("refused: "), "what it needs is not there");
+        assert!(ask(&registry, 9).ends_with("has no schema 9"));
+    }
+
+    #[test]
+    fn it_is_told_who_asks() {
+        let fake = Fake::start(SCHEMAS);
+        let basic = RegistryAccess::Basic { user: "u".to_owned(), password: "p".to_owned() };
+        ask(&registry(&[&fake.url], basic), 1);
+        assert_eq!(fake.heard("authorization"), ["authorization: Basic dTpw"]);
+        let fake = Fake::start(SCHEMAS);
+        ask(&registry(&[&fake.url], RegistryAccess::Bearer("t".to_owned())), 1);
+        assert_eq!(fake.heard("authorization"), ["authorization: Bearer t"]);
+        let fake = Fake::start(SCHEMAS);
+        let oauth = RegistryAccess::OAuth {
+            url: fake.url.join("token").expect("a URL"),
+            client_id: "u".to_owned(),
+            client_secret: "p".to_owned(),
+            scope: Some("s".to_owned()),
+            headers: BTreeMap::from([("target-sr-cluster".to_owned(), "lsrc-1".to_owned())]),
+        };
+        let registry = registry(&[&fake.url], oauth);
+        ask(&registry, 1);
+        ask(&registry, 1);
+        let expected = ["authorization: Basic dTpw", "authorization: Bearer got", "authorization: Bearer got"];
+        assert_eq!(fake.heard("authorization"), expected, "one token is used for as long as it holds");
+        assert_eq!(fake.heard("target-sr-cluster").len(), 2);
+    }
+
+    #[test]
+    fn the_next_server_is_asked_where_one_does_not_answer() {
+        let down = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+        let down: Url = format!("http://{down}/").parse().expect("a URL");
+        let fake = Fake::start(SCHEMAS);
+        assert_eq!(ask(&registry(&[&down, &fake.url], RegistryAccess::None), 1), r#"AVRO "string" []"#);
+        assert!(ask(&registry(&[&down], RegistryAccess::None), 1).starts_with("later: "));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_refused() {
+        let huge: &'static str = String::leak(format!(r#"{{"schema":"{}"}}"#, "x".repeat(20 << 20)));
+        let answers = Box::leak(Box::new([("/api/schemas/ids/1", "200 OK", huge)]));
+        let fake = Fake::start(answers);
+        assert!(ask(&registry(&[&fake.url], RegistryAccess::None), 1).ends_with("has more than 8388608 bytes"));
+    }
+}

@@ -26,7 +26,7 @@
 //! The modules, in the order in which a start meets them:
 //!
 //! - `service`: what each service tells about itself, and the list of them; `kafka`, `clickhouse`, `postgres`, `mysql`
-//!   (and MariaDB), `registry`: those there are
+//!   (and MariaDB), `registry`: those there are; `connect`: one that a test has for itself alone
 //! - `versions`: what is installed
 //! - `python`: packages from PyPI, for ClickHouse and for the bench's peers; `maven`, `debian`: archives from there
 //! - `unprivileged`: for servers that refuse to be root's
@@ -36,6 +36,7 @@
 //! - `http`, `step`, `error`: asking, telling, failing
 
 mod clickhouse;
+mod connect;
 mod debian;
 mod error;
 mod http;
@@ -56,6 +57,7 @@ mod unprivileged;
 mod versions;
 
 pub use clickhouse::ClickHouse;
+pub use connect::Connect;
 pub use error::{Error, UP};
 pub use kafka::Kafka;
 pub use mysql::{MySql, Product};

