@@ -12,7 +12,7 @@
 //!
 //! Above them [`pipeline`] puts the stages together, [`preview`] shows what they would do, [`offsets`] how far they have
 //! come, [`mapping`] how well fields fit columns, [`demo`] feeds them, [`cli`] is the command line. Beside them [`config`],
-//! [`problem`] and [`outage`]; [`allocator`] keeps the process small. The databases are in `rowfall-dialects`.
+//! [`schemas`], [`problem`] and [`outage`]; [`allocator`] keeps the process small. The databases are in `rowfall-dialects`.
 
 pub mod allocator;
 pub mod batch;

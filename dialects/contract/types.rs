@@ -126,6 +126,28 @@ pub struct ValueType {
     pub zone: Option<String>,
 }
 
+impl LogicalType {
+    /// Whether its values are whole numbers, of any size.
+    #[must_use]
+    pub fn is_integer(&self) -> bool {
+        matches!(
+            self,
+            Self::Int8
+                | Self::Int16
+                | Self::Int32
+                | Self::Int64
+                | Self::Int128
+                | Self::Int256
+                | Self::UInt8
+                | Self::UInt16
+                | Self::UInt32
+                | Self::UInt64
+                | Self::UInt128
+                | Self::UInt256
+        )
+    }
+}
+
 impl From<LogicalType> for ValueType {
     /// Values of this type, all of them, never null.
     fn from(logical: LogicalType) -> Self {

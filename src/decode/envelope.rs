@@ -4,7 +4,7 @@
 
 use rowfall_dialects::contract::Column;
 
-use super::connect::within;
+use super::connect::members;
 use super::failure::Failure;
 use super::json::is_too_deep;
 use super::{BadRecord, json};
@@ -69,17 +69,14 @@ fn unwrap(payload: &[u8]) -> Result<(Envelope, &str), Failure> {
     if !text.trim_start().starts_with('{') || is_too_deep(payload) {
         return Err(Failure::NoEnvelope);
     }
-    for member in sonic_rs::to_object_iter(text) {
-        let (name, value) = member.map_err(|error| no_json(error.offset()))?;
-        let value = within(text, value.as_raw_str());
-        match &*name {
-            "after" => {
-                envelope.after = Some(value != "null");
-                after = value;
-            }
-            "op" => envelope.op = value.as_bytes().get(1).copied(),
-            _ => {}
+    let read = members(text, |name, value| match name {
+        "after" => {
+            envelope.after = Some(value != "null");
+            after = value;
         }
-    }
+        "op" => envelope.op = value.as_bytes().get(1).copied(),
+        _ => {}
+    });
+    read.map_err(no_json)?;
     Ok((envelope, after))
 }

@@ -147,21 +147,7 @@ fn is_of_kind(logical: &LogicalType, raw: &str) -> bool {
         Some(b't' | b'f') => *logical == T::Bool,
         Some(b'{') => matches!(logical, T::Struct(_) | T::Map(_) | T::Json),
         Some(b'[') => matches!(logical, T::List(_)),
-        _ if raw.bytes().all(|b| b.is_ascii_digit() || b == b'-') => matches!(
-            logical,
-            T::Int8
-                | T::Int16
-                | T::Int32
-                | T::Int64
-                | T::Int128
-                | T::Int256
-                | T::UInt8
-                | T::UInt16
-                | T::UInt32
-                | T::UInt64
-                | T::UInt128
-                | T::UInt256
-        ),
+        _ if raw.bytes().all(|b| b.is_ascii_digit() || b == b'-') => logical.is_integer(),
         _ => matches!(logical, T::Float32 | T::Float64 | T::Decimal { .. }),
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{cargo, with_servers, workspace};
 
-const TARGETS: [&str; 2] = ["json", "native"];
+const TARGETS: [&str; 3] = ["json", "avro", "native"];
 
 /// Runs one target, or all of them, each for so many minutes. What is found lies in `fuzz/artifacts`.
 pub(crate) fn run(target: Option<&str>, minutes: u64) -> Result<()> {

@@ -7,6 +7,8 @@ use crate::decode::typed::{Fault, Input, Schema, Type, TypeId, Typed, unscaled};
 const TOO_LARGE: Fault = Fault::Misfit(Misfit::Range);
 
 impl Input for Reader<'_> {
+    const ORDERED: bool = true;
+
     #[inline]
     fn branch<'s>(&mut self, schema: &'s Schema, id: TypeId) -> Result<&'s Type, Fault> {
         match schema.of(id) {
@@ -15,7 +17,7 @@ impl Input for Reader<'_> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn scalar<R, E: From<Fault>>(&mut self, kind: &Type, take: impl FnOnce(Typed<'_>) -> Result<R, E>) -> Result<R, E> {
         match kind {
             Type::Integer { short: false } => take(Typed::Integer(self.long()?)),

@@ -52,10 +52,12 @@ impl Decoder {
         }
         match self.schemas.look_up(&id) {
             Lookup::Later => false,
-            Lookup::Known(schema) => {
+            Lookup::Known(Ok(schema)) => {
                 self.compile(id, &schema);
                 true
             }
+            // What is said of it holds for a while only.
+            Lookup::Known(Err(_)) => true,
         }
     }
 
@@ -68,12 +70,13 @@ impl Decoder {
         row: usize,
     ) -> Result<Change, BadRecord> {
         let (id, value) = self.schemas.name(payload, headers, self.part).map_err(|reason| bad(reason, FRAMING))?;
-        let steps = match &self.last {
-            Some((last, steps)) if *last == id => Arc::clone(steps),
-            _ => self.turn_to(id)?,
-        };
+        if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
+            self.last = Some((id.clone(), self.steps_of(id)?));
+        }
+        let Self { last, program, rest, .. } = self;
+        let (_, steps) = last.as_ref().expect("just turned to");
         let mut input = Reader::new(value);
-        let mut filling = Row::new(&steps, &self.program, columns, row, &mut self.rest);
+        let mut filling = Row::new(steps, program, columns, row, rest);
         let failed = match filling.take(&steps.steps, &mut input) {
             Ok(()) if !input.is_done() => Failure::Wire("it goes on behind its last value").into(),
             Ok(()) => match filling.finish() {
@@ -85,25 +88,20 @@ impl Decoder {
         for column in columns.iter_mut() {
             column.truncate(row);
         }
-        Err(failed.describe(&steps, &self.program))
+        Err(failed.describe(steps, program))
     }
 
     #[cold]
-    fn turn_to(&mut self, id: SchemaId) -> Result<Arc<Steps>, BadRecord> {
+    fn steps_of(&mut self, id: SchemaId) -> Result<Arc<Steps>, BadRecord> {
         if !self.compiled.contains_key(&id) {
-            let schema = self.schemas.wait_for(&id);
+            let schema = self.schemas.wait_for(&id)?;
             self.compile(id.clone(), &schema);
         }
-        let steps = self.compiled[&id].clone()?;
-        self.last = Some((id, Arc::clone(&steps)));
-        Ok(steps)
+        self.compiled[&id].clone()
     }
 
-    fn compile(&mut self, id: SchemaId, schema: &Result<Arc<Schema>, BadRecord>) {
-        let steps = match schema {
-            Ok(schema) => Steps::compile(schema, &self.program, self.part).map(Arc::new),
-            Err(why) => Err(why.clone()),
-        };
+    fn compile(&mut self, id: SchemaId, schema: &Arc<Schema>) {
+        let steps = Steps::compile(schema, &self.program, self.part).map(Arc::new);
         self.compiled.insert(id, steps);
     }
 }

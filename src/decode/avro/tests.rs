@@ -234,7 +234,7 @@ fn decoder(schema: &str, columns: &[&str], route: Route) -> Decoder {
 
 fn with_schema(schema: &str, program: Arc<Program>) -> Decoder {
     let mut decoder = Decoder::new(program, nobody(), Part::Value);
-    decoder.compile(SchemaId::Number(1), &Ok(Arc::new(Schema::of_avro(schema, &[] as &[&str]).unwrap())));
+    decoder.compile(SchemaId::Number(1), &Arc::new(Schema::of_avro(schema, &[] as &[&str]).unwrap()));
     decoder
 }
 

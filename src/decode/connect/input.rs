@@ -26,6 +26,8 @@ impl<'r> JsonInput<'r> {
 }
 
 impl Input for JsonInput<'_> {
+    const ORDERED: bool = false;
+
     #[inline]
     fn branch<'s>(&mut self, schema: &'s Schema, id: TypeId) -> Result<&'s Type, Fault> {
         let known = match schema.beside_null(id) {
@@ -153,9 +155,26 @@ impl JsonInput<'_> {
     }
 }
 
+/// The members of a text that is one object and nothing else: their names, and their values as they are written.
+///
+/// # Errors
+/// The byte at which it is not.
+pub(crate) fn members<'r>(text: &'r str, mut take: impl FnMut(&str, &'r str)) -> Result<(), usize> {
+    let inside = text.trim_start().strip_prefix('{').ok_or(0_usize)?;
+    let mut end = text.len() - inside.len();
+    for member in sonic_rs::to_object_iter(text) {
+        let (name, value) = member.map_err(|error| error.offset())?;
+        let value = within(text, value.as_raw_str());
+        end = value.as_ptr() as usize - text.as_ptr() as usize + value.len();
+        take(&name, value);
+    }
+    // The iterator does not look behind the object.
+    if text[end..].trim() == "}" { Ok(()) } else { Err(end) }
+}
+
 /// The same text as a part of the whole, for as long as that lives.
 #[inline]
-pub(crate) fn within<'r>(whole: &'r str, part: &str) -> &'r str {
+fn within<'r>(whole: &'r str, part: &str) -> &'r str {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     &whole[start..start + part.len()]
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rowfall_dialects::contract::Column;
 
 use self::input::JsonInput;
-pub(crate) use self::input::within;
+pub(crate) use self::input::members;
 use super::envelope::Change;
 use super::json::is_too_deep;
 use super::program::Program;
@@ -49,11 +49,12 @@ impl Decoder {
     /// As the decoder of JSON does.
     pub(super) fn decode(&mut self, bytes: &[u8], columns: &mut [Column], row: usize) -> Result<Change, BadRecord> {
         let (schema, payload) = split(bytes).map_err(|why| bad(why, HINT))?;
-        let steps = match &self.last {
-            Some((last, steps)) if **last == *schema => Arc::clone(steps),
-            _ => self.turn_to(schema)?,
-        };
-        let mut filling = Row::new(&steps, &self.program, columns, row, &mut self.rest);
+        if self.last.as_ref().is_none_or(|(last, _)| **last != *schema) {
+            self.last = Some((schema.into(), self.steps_of(schema)?));
+        }
+        let Self { last, program, rest, .. } = self;
+        let (_, steps) = last.as_ref().expect("just turned to");
+        let mut filling = Row::new(steps, program, columns, row, rest);
         let input = &mut JsonInput::new(payload);
         let done = match steps.schema.of(steps.schema.root) {
             Type::Record(_) => filling.take(&steps.steps, input),
@@ -66,28 +67,23 @@ impl Decoder {
         for column in columns.iter_mut() {
             column.truncate(row);
         }
-        Err(failed.describe(&steps, &self.program))
+        Err(failed.describe(steps, program))
     }
 
     #[cold]
-    fn turn_to(&mut self, text: &str) -> Result<Arc<Steps>, BadRecord> {
-        let known = match self.compiled.get(text) {
-            Some(known) => known.clone(),
-            None => {
-                let compiled = match Schema::of_connect(text) {
-                    Ok(schema) => Steps::compile(&Arc::new(schema), &self.program, self.part).map(Arc::new),
-                    Err(why) => Err(bad(format!("the schema in the record cannot be read: {why}"), HINT)),
-                };
-                if self.compiled.len() >= KEPT {
-                    self.compiled.clear();
-                }
-                self.compiled.insert(text.into(), compiled.clone());
-                compiled
-            }
+    fn steps_of(&mut self, text: &str) -> Result<Arc<Steps>, BadRecord> {
+        if let Some(known) = self.compiled.get(text) {
+            return known.clone();
+        }
+        let compiled = match Schema::of_connect(text) {
+            Ok(schema) => Steps::compile(&Arc::new(schema), &self.program, self.part).map(Arc::new),
+            Err(why) => Err(bad(format!("the schema in the record cannot be read: {why}"), HINT)),
         };
-        let steps = known?;
-        self.last = Some((text.into(), Arc::clone(&steps)));
-        Ok(steps)
+        if self.compiled.len() >= KEPT {
+            self.compiled.clear();
+        }
+        self.compiled.insert(text.into(), compiled.clone());
+        compiled
     }
 }
 
@@ -101,15 +97,15 @@ pub(crate) fn split(bytes: &[u8]) -> Result<(&str, &str), String> {
     if is_too_deep(bytes) {
         return Err("objects and arrays lie too deep in each other".to_owned());
     }
-    let (mut schema, mut payload) = (None, None);
-    for member in sonic_rs::to_object_iter(text) {
-        let (name, value) = member.map_err(|error| format!("the value is not JSON (byte {})", error.offset()))?;
-        let value = within(text, value.as_raw_str());
-        match &*name {
-            "schema" => schema = Some(value),
-            "payload" => payload = Some(value),
-            _ => return Err(format!("the value has a field `{name}` beside `schema` and `payload`")),
-        }
+    let (mut schema, mut payload, mut other) = (None, None, None);
+    let read = members(text, |name, value| match name {
+        "schema" => schema = Some(value),
+        "payload" => payload = Some(value),
+        name => other = Some(name.to_owned()),
+    });
+    read.map_err(|at| format!("the value is not a JSON object (byte {at})"))?;
+    if let Some(name) = other {
+        return Err(format!("the value has a field `{name}` beside `schema` and `payload`"));
     }
     match (schema, payload) {
         (Some("null") | None, _) => Err("the record has no schema".to_owned()),

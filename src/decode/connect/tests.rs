@@ -90,6 +90,8 @@ fn values_are_read_as_their_schema_says() {
         row(&mut decoder, None, &message(&fields, r#"{"id":1,"id":2}"#)),
         row(&mut decoder, None, &message(&fields, r#"{"id":1,"more":2}"#)),
         row(&mut decoder, None, &message(&fields, "[]")),
+        row(&mut decoder, None, &(message(&fields, r#"{"id":1}"#) + " x")),
+        row(&mut decoder, None, &(message(&fields, r#"{"id":3}"#) + " \n")),
         row(&mut decoder, None, r#"{"id":1}"#),
         row(&mut decoder, None, r#"{"schema":null,"payload":{"id":1}}"#),
         row(&mut decoder, None, r#"{"schema":{"type":"int99"},"payload":{"id":1}}"#),
@@ -102,6 +104,8 @@ fn values_are_read_as_their_schema_says() {
     column `id` int64: the record has the field twice
     the bytes are not what their schema says: a record has a field that its schema lacks
     the bytes are not what their schema says: a value is of another type
+    the value is not a JSON object (byte 962)
+    None 3 | Null | Null | Null | Null | Null | Null | Null | Null | Null
     the value has a field `id` beside `schema` and `payload`
     the record has no schema
     the schema in the record cannot be read: no schema has the type `int99`

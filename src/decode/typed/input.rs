@@ -4,6 +4,9 @@ use super::{Fault, Schema, Type, TypeId, Typed};
 
 /// A value that is read, with what it holds.
 pub(crate) trait Input: Sized {
+    /// Whether each field of a record comes once, as its schema says.
+    const ORDERED: bool;
+
     /// The type of the value, which is of this type of the schema's: of a union the branch that it is of.
     fn branch<'s>(&mut self, schema: &'s Schema, id: TypeId) -> Result<&'s Type, Fault>;
 

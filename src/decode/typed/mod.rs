@@ -75,7 +75,8 @@ pub(crate) enum Typed<'v> {
 
 impl Typed<'_> {
     /// Appends the value to the column: exactly, or not at all.
-    #[inline]
+    // Where the kind of value is known, little of it is left.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn put(self, rule: &ValueRule, column: &mut Column) -> Result<(), Misfit> {
         if let Values::Variant(_) = column.values {
             return self.put_variant(rule, column);
@@ -156,7 +157,7 @@ impl Typed<'_> {
                 Self::Date(number) | Self::Time { ticks: number, .. } | Self::Timestamp { ticks: number, .. },
                 logical,
                 _,
-            ) if is_integer(logical) => put_integer(number, rule, column),
+            ) if logical.is_integer() => put_integer(number, rule, column),
             (Self::Uuid(bytes), LogicalType::Uuid, Values::Uuid(values)) => {
                 values.push(bytes);
                 Ok(())
@@ -201,7 +202,7 @@ impl Typed<'_> {
         use LogicalType as T;
         match self {
             Self::Bool(_) => *logical == T::Bool,
-            Self::Integer(_) => is_integer(logical),
+            Self::Integer(_) => logical.is_integer(),
             Self::Float(_) | Self::Double(_) => matches!(logical, T::Float32 | T::Float64),
             Self::Text(_) => *logical == T::String,
             Self::Bytes(_) => matches!(logical, T::Bytes | T::FixedString { .. }),
@@ -350,25 +351,6 @@ fn put_bytes(bytes: &[u8], rule: &ValueRule, column: &mut Column) -> Result<(), 
         }
         _ => Err(Misfit::Kind("bytes")),
     }
-}
-
-fn is_integer(logical: &LogicalType) -> bool {
-    use LogicalType as T;
-    matches!(
-        logical,
-        T::Int8
-            | T::Int16
-            | T::Int32
-            | T::Int64
-            | T::Int128
-            | T::Int256
-            | T::UInt8
-            | T::UInt16
-            | T::UInt32
-            | T::UInt64
-            | T::UInt128
-            | T::UInt256
-    )
 }
 
 /// A decimal that is as it comes, of 64 bits: nearly all of them.

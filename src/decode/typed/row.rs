@@ -107,7 +107,7 @@ impl<'a> Row<'a> {
         match step {
             Step::Put { column, id } => {
                 let (column, id) = (*column, *id);
-                if self.has(column) {
+                if !I::ORDERED && self.has(column) {
                     return Err(Failure::Duplicate(column).into());
                 }
                 let at = |fault| Failed::at(column, Some(id), fault);
@@ -172,7 +172,7 @@ impl<'a> Row<'a> {
     }
 
     /// Puts a value into its column.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn put(&mut self, column: usize, id: TypeId, value: Typed<'_>) -> Result<(), Failed> {
         let rule = &self.program.columns[column];
         if self.program.envelope && value.is(UNAVAILABLE) {
