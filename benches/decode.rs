@@ -10,7 +10,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use rowfall::config::Format;
 use rowfall::decode::{Decoder, JsonDecoder, Schema};
-use rowfall::schemas::{Part, Schemas};
+use rowfall::schemas::{RecordPart, Schemas};
 use sonic_rs::LazyValue;
 
 use memory::{Records, in_turn};
@@ -65,7 +65,7 @@ fn decode_avro(records: &Records) -> impl FnMut() {
     let program = memory::program();
     let mut columns = program.layout.empty_columns();
     let schema = Schema::of_avro(memory::AVRO, &[] as &[&str]).expect("a schema");
-    let mut decoder = Decoder::new(program, &Format::Avro(Schemas::of_file(schema)), Part::Value);
+    let mut decoder = Decoder::new(program, &Format::Avro(Schemas::of_file(schema)), RecordPart::Value);
     move || {
         columns.iter_mut().for_each(|column| column.truncate(0));
         for (row, record) in records.iter().enumerate() {

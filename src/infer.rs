@@ -8,7 +8,7 @@ use rowfall_dialects::contract::LogicalType;
 use crate::config::{Envelope, Format, Route};
 use crate::decode::{Flattening, Headers, Record, Schema, is_too_deep, row_in, split_connect, text_kind};
 use crate::problem::Problem;
-use crate::schemas::{Part, Schemas};
+use crate::schemas::{RecordPart, Schemas};
 
 /// A field as the sample shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct InferredField {
 pub fn fields<'r>(route: &Route, records: impl IntoIterator<Item = Record<'r>>) -> Result<Vec<InferredField>, Problem> {
     let values = records.into_iter().filter_map(|record| Some((record.value?, record.headers)));
     match &route.value {
-        Format::Avro(schemas) => of_schemas(schemas, Part::Value, values, |schema| schema.fields(route)),
+        Format::Avro(schemas) => of_schemas(schemas, RecordPart::Value, values, |schema| schema.fields(route)),
         Format::ConnectJson => Ok(of_connect(values.map(|(value, _)| value), |schema| schema.fields(route))),
         Format::Json | Format::String => {
             let rows = values.filter_map(|(value, _)| match route.envelope {
@@ -73,7 +73,7 @@ fn join(all: &mut Vec<InferredField>, fields: Vec<InferredField>) {
 /// The fields of all schemas that these name.
 pub(crate) fn of_schemas<'r>(
     schemas: &Schemas,
-    part: Part,
+    part: RecordPart,
     values: impl Iterator<Item = (&'r [u8], &'r dyn Headers)>,
     fields: impl Fn(&Schema) -> Vec<InferredField>,
 ) -> Result<Vec<InferredField>, Problem> {

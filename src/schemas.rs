@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether a record's key or its value is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum RecordPart {
     /// Its key.
     Key,
     /// Its value.
@@ -62,9 +62,13 @@ impl SchemaId {
     /// # Errors
     /// When there is none.
     #[inline]
-    pub(crate) fn of<'p>(payload: &'p [u8], headers: &dyn Headers, part: Part) -> Result<(Self, &'p [u8]), String> {
+    pub(crate) fn of<'p>(
+        payload: &'p [u8],
+        headers: &dyn Headers,
+        part: RecordPart,
+    ) -> Result<(Self, &'p [u8]), String> {
         const NAMES: [&CStr; 2] = [c"__key_schema_id", c"__value_schema_id"];
-        let name = NAMES[usize::from(part == Part::Value)];
+        let name = NAMES[usize::from(part == RecordPart::Value)];
         if let Some(Some(header)) = headers.last(name) {
             return match Self::split(header) {
                 Some((id, [])) => Ok((id, payload)),
@@ -72,7 +76,7 @@ impl SchemaId {
             };
         }
         Self::split(payload).ok_or_else(|| {
-            let whose = if part == Part::Key { "key" } else { "value" };
+            let whose = if part == RecordPart::Key { "key" } else { "value" };
             format!("the {whose} does not begin with the id of a schema")
         })
     }
@@ -177,7 +181,7 @@ impl Schemas {
         &self,
         payload: &'p [u8],
         headers: &dyn Headers,
-        part: Part,
+        part: RecordPart,
     ) -> Result<(SchemaId, &'p [u8]), String> {
         match &self.0.source {
             Source::Registry(_) => SchemaId::of(payload, headers, part),
@@ -327,7 +331,7 @@ mod tests {
     fn a_record_names_its_schema_before_its_bytes_or_in_a_header() {
         let guid = [[1_u8].as_slice(), &[7; 16]].concat();
         let of = |payload: &[u8], headers: &dyn Headers| {
-            SchemaId::of(payload, headers, Part::Value).map(|(id, rest)| (id.to_string(), rest.to_vec()))
+            SchemaId::of(payload, headers, RecordPart::Value).map(|(id, rest)| (id.to_string(), rest.to_vec()))
         };
         assert_eq!(of(&[0, 0, 0, 1, 2, 9], &()), Ok(("258".to_owned(), vec![9])));
         let text = "07070707-0707-0707-0707-070707070707".to_owned();

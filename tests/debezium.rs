@@ -194,7 +194,7 @@ struct Source {
     postgres: Postgres,
     connect: Connect,
     name: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Source {
@@ -205,7 +205,7 @@ impl Source {
         let connect = connect.unwrap_or_else(|error| panic!("{error}"));
         let postgres = Postgres::start_private(folder.path().join("postgres"));
         let postgres = postgres.unwrap_or_else(|error| panic!("{error}"));
-        let source = Self { kafka, postgres, connect, name: support::unique(name), _folder: folder };
+        let source = Self { kafka, postgres, connect, name: support::unique(name), folder };
         let name = &source.name;
         source.run(&format!("CREATE SCHEMA {name}"));
         source.run(&format!("CREATE TYPE {name}.mood AS ENUM ('sad', 'happy')"));
@@ -289,20 +289,16 @@ impl Source {
 
     /// A process that moves the topic of a table.
     fn start(&self, target: &str, group: &str, tables: &str, topic: &str) -> Process {
-        let config = support::config_file(&format!(
+        let config = format!(
             "name: {name}_{group}\nkafka: {{ brokers: '{}' }}\ntarget: {{ url: '{target}' }}\ntopics: {{ '/{name}[.]{name}[.]{tables}/': {topic} }}\n",
             self.kafka.brokers,
             name = self.name,
-        ));
-        let process = Rowfall::with_config(
-            "run",
-            &config,
-            &["--set", "kafka.properties.topic.metadata.refresh.interval.ms=1000"],
-        )
-        .start();
-        // It is read at the start.
-        std::mem::forget(config);
-        process
+        );
+        let file = self.folder.path().join(format!("{group}.yaml"));
+        std::fs::write(&file, config).expect("written");
+        let file = file.to_str().expect("UTF-8");
+        let often = "kafka.properties.topic.metadata.refresh.interval.ms=1000";
+        Rowfall::new(&["run", "-c", file, "--set", often]).start()
     }
 }
 

@@ -9,7 +9,7 @@ use apache_avro::reader::datum::GenericDatumReader;
 use libfuzzer_sys::fuzz_target;
 use rowfall::config::{Envelope, Format, Route, UnknownFields};
 use rowfall::decode::{Decoder, Program, Schema};
-use rowfall::schemas::{Part, Schemas};
+use rowfall::schemas::{RecordPart, Schemas};
 use rowfall_dialects::contract::{Column, ColumnDefault, LogicalType, TableColumn, TableName, TableSchema, ValueType};
 
 /// Schemas that hold each type, in each other and in themselves.
@@ -63,7 +63,7 @@ static CONNECT: LazyLock<[Arc<Program>; 2]> =
 
 fn is_taken(program: &Arc<Program>, format: &Format, bytes: &[u8]) -> bool {
     let mut columns: Vec<Column> = program.layout.empty_columns();
-    let mut decoder = Decoder::new(Arc::clone(program), format, Part::Value);
+    let mut decoder = Decoder::new(Arc::clone(program), format, RecordPart::Value);
     let taken = decoder.decode(bytes, &(), &mut columns, 0).is_ok();
     assert!(taken || columns.iter().all(Column::is_empty), "a record that is refused leaves no trace");
     taken

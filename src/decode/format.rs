@@ -7,7 +7,7 @@ use rowfall_dialects::contract::Column;
 use super::envelope::{self, Change};
 use super::{BadRecord, Headers, Program, avro, connect, json};
 use crate::config::Format;
-use crate::schemas::Part;
+use crate::schemas::RecordPart;
 
 /// Runs a [`Program`] over records of one format. One per worker.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Decoder {
 impl Decoder {
     /// A decoder for this program, of records' keys or of their values.
     #[must_use]
-    pub fn new(program: Arc<Program>, format: &Format, part: Part) -> Self {
+    pub fn new(program: Arc<Program>, format: &Format, part: RecordPart) -> Self {
         match format {
             Format::Json | Format::String => Self::Json(json::Decoder::new(program)),
             Format::ConnectJson => Self::Connect(connect::Decoder::new(program, part)),

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::{BadRecord, Decoder, Program, Record};
 use crate::config::Format;
-use crate::schemas::Part;
+use crate::schemas::RecordPart;
 
 /// What fills the key's columns.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl KeyDecoder {
             let start = if index == 0 { "{" } else { "," };
             (name.clone(), before(start, &name.to_string_lossy()))
         });
-        let decoder = Decoder::new(Arc::clone(program), written, Part::Key);
+        let decoder = Decoder::new(Arc::clone(program), written, RecordPart::Key);
         let opening = before("{", program.first_field());
         Self { decoder, format: written.clone(), headers: headers.collect(), opening, made: Vec::new() }
     }

@@ -117,20 +117,30 @@ fn put_array<B: Backend>(rule: &ValueRule, column: &mut Column, raw: &str) -> Re
     }
 }
 
-/// The first type that the value fits: first those of its own kind, so that a number does not become a text where there
-/// is a type for numbers.
+/// The first type that the value fits.
 fn put_variant<B: Backend>(rule: &ValueRule, column: &mut Column, raw: &str) -> Result<(), Misfit> {
     if raw == "null" {
         return Cell { rule, column }.null();
     }
+    put_first(rule, column, |logical| is_of_kind(logical, raw), |rule, column| put::<B>(rule, column, raw))
+}
+
+/// Puts a value into the first of a variant's types that it fits: first those of its own kind, so that a number does not
+/// become a text where there is a type for numbers.
+pub(super) fn put_first(
+    rule: &ValueRule,
+    column: &mut Column,
+    is_of_kind: impl Fn(&LogicalType) -> bool,
+    put: impl Fn(&ValueRule, &mut Column) -> Result<(), Misfit>,
+) -> Result<(), Misfit> {
     let Values::Variant(variant) = &mut column.values else { return Err(Misfit::Kind("a value")) };
     for own_kind in [true, false] {
         for (kind, (part_rule, part)) in (0u8..).zip(rule.parts.iter().zip(&mut variant.columns)) {
-            if is_of_kind(&part_rule.logical, raw) != own_kind {
+            if is_of_kind(&part_rule.logical) != own_kind {
                 continue;
             }
             let rows = part.len();
-            if put::<B>(part_rule, part, raw).is_ok() {
+            if put(part_rule, part).is_ok() {
                 variant.kinds.push(kind);
                 return Ok(());
             }

@@ -7,7 +7,7 @@ use rowfall_dialects::contract::{Column, Layout, Mark, Op, TableSchema, Values};
 use super::key::{KeyDecoder, KeyProgram, bad};
 use super::{BadRecord, Change, Decoder, Lacking, Mapped, Part, Program, Record, RefusedColumn};
 use crate::config::{Format, HeaderColumn, KeySource, Route};
-use crate::schemas::Part as Of;
+use crate::schemas::RecordPart;
 
 /// The version column that rowfall fills itself: era and offset of the record.
 pub const OWN_VERSION: &str = "_version";
@@ -178,7 +178,8 @@ impl RowProgram {
     #[must_use]
     pub fn alone(&self, column: usize) -> Option<Decoder> {
         let filled = self.value_at..self.behind_value();
-        let alone = || Decoder::new(Arc::new(self.value.alone(column - self.value_at)), &self.format, Of::Value);
+        let alone =
+            || Decoder::new(Arc::new(self.value.alone(column - self.value_at)), &self.format, RecordPart::Value);
         filled.contains(&column).then(alone)
     }
 
@@ -201,7 +202,7 @@ impl RowDecoder {
     #[must_use]
     pub fn new(program: Arc<RowProgram>) -> Self {
         let key = program.key.as_ref().map(KeyDecoder::new);
-        let value = Decoder::new(Arc::clone(&program.value), &program.format, Of::Value);
+        let value = Decoder::new(Arc::clone(&program.value), &program.format, RecordPart::Value);
         Self { program, key, value }
     }
 
@@ -216,7 +217,9 @@ impl RowDecoder {
     #[inline]
     pub fn is_ready(&mut self, record: &Record<'_>) -> bool {
         let value = record.value.is_none_or(|value| self.value.is_ready(value, record.headers));
-        let key = self.key.as_mut().filter(|_| record.value.is_none() || self.program.value_at > 0);
+        // An envelope may say that the row is gone as well.
+        let deletes = record.value.is_none() || self.program.value.envelope;
+        let key = self.key.as_mut().filter(|_| deletes || self.program.value_at > 0);
         value && key.is_none_or(|key| key.is_ready(record))
     }
 

@@ -9,7 +9,7 @@ use crate::config::{ColumnSettings, Envelope, Format, KeySource, Mode, Nested, R
 use crate::decode::Schema;
 use crate::infer::{InferredField, fields, infer, of_connect, of_schemas};
 use crate::problem::Problem;
-use crate::schemas::Part;
+use crate::schemas::RecordPart;
 use crate::source::topics::Sample;
 
 /// The column of a record's key that is one value and has no name.
@@ -187,7 +187,7 @@ fn fields_of_key(
             Some(field) => vec![field],
             None => schema.fields(route),
         };
-        return of_schemas(schemas, Part::Key, keys, fields);
+        return of_schemas(schemas, RecordPart::Key, keys, fields);
     }
     if let Format::ConnectJson = format {
         let fields = |schema: &Schema| schema.as_field(name).map_or_else(|| schema.fields(route), |field| vec![field]);

@@ -95,10 +95,11 @@ impl Registry {
 
     /// What the registry says of this schema.
     pub(super) async fn schema(&self, id: &SchemaId) -> Answer {
-        let path = match id {
-            SchemaId::Number(number) => format!("schemas/ids/{number}"),
-            SchemaId::Guid(_) => format!("schemas/guids/{id}"),
+        let kind = match id {
+            SchemaId::Number(_) => "ids",
+            SchemaId::Guid(_) => "guids",
         };
+        let path = ["schemas", kind, &id.to_string()];
         let Body { schema, schema_type, references } = match self.body(&path, &format!("schema {id}")).await {
             Ok(body) => body,
             Err(answer) => return answer,
@@ -133,9 +134,7 @@ impl Registry {
                     if seen.len() > MOST {
                         return Err(Answer::Refused(format!("a schema needs more than {MOST} others")));
                     }
-                    let mut path = Url::parse("x:/").expect("a URL");
-                    path.path_segments_mut().expect("it has a path").extend(["subjects", &subject, "versions"]);
-                    let path = format!("{}/{version}", path.path().trim_start_matches('/'));
+                    let path = ["subjects", &subject, "versions", &version.to_string()];
                     let body = self.body(&path, &format!("version {version} of subject {subject}")).await?;
                     steps.push(Step::Have(body.schema));
                     steps.extend(body.references.into_iter().rev().map(Step::Ask));
@@ -146,7 +145,7 @@ impl Registry {
     }
 
     /// Asks each server until one answers.
-    async fn body(&self, path: &str, what: &str) -> Result<Body, Answer> {
+    async fn body(&self, path: &[&str], what: &str) -> Result<Body, Answer> {
         let mut why = String::new();
         for url in &self.urls {
             match self.ask(url, path, what).await {
@@ -157,9 +156,10 @@ impl Registry {
         Err(Answer::Later(why))
     }
 
-    async fn ask(&self, url: &Url, path: &str, what: &str) -> Result<Body, Answer> {
+    async fn ask(&self, url: &Url, path: &[&str], what: &str) -> Result<Body, Answer> {
         let shown = shown(url);
-        let full = format!("{}/{path}", url.as_str().trim_end_matches('/'));
+        let mut full = url.clone();
+        full.path_segments_mut().expect("a URL of HTTP has a path").pop_if_empty().extend(path);
         let request = self.with_access(self.client.get(full)).await.map_err(Answer::Later)?;
         let failed = |error: reqwest::Error| Answer::Later(format!("{shown} does not answer: {}", cause(&error)));
         let mut response = request.send().await.map_err(failed)?;
@@ -234,7 +234,7 @@ fn said(bytes: &[u8]) -> String {
 }
 
 /// Without user and password.
-pub(crate) fn shown(url: &Url) -> String {
+fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");
     let _ = url.set_password(None);

@@ -18,14 +18,14 @@ use super::failure::Failure;
 use super::program::Program;
 use super::typed::{Row, Schema, Steps};
 use super::{BadRecord, Headers, bad};
-use crate::schemas::{Lookup, Part, SchemaId, Schemas};
+use crate::schemas::{Lookup, RecordPart, SchemaId, Schemas};
 
 /// Runs a [`Program`] over Avro records. One per worker.
 #[derive(Debug)]
 pub struct Decoder {
     program: Arc<Program>,
     schemas: Schemas,
-    part: Part,
+    part: RecordPart,
     /// What was compiled for each schema that was seen; why nothing can be, where that is so.
     compiled: HashMap<SchemaId, Result<Arc<Steps>, BadRecord>>,
     /// The one that was used last.
@@ -36,7 +36,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder for this program, of records' keys or of their values.
-    pub(super) fn new(program: Arc<Program>, schemas: Schemas, part: Part) -> Self {
+    pub(super) fn new(program: Arc<Program>, schemas: Schemas, part: RecordPart) -> Self {
         Self { program, schemas, part, compiled: HashMap::new(), last: None, rest: String::new() }
     }
 

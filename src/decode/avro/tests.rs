@@ -6,11 +6,11 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema as TheirSchema};
 use ethnum::I256;
 use proptest::prelude::*;
-use rowfall_dialects::contract::{Mark, TableName, TableSchema, Values};
+use rowfall_dialects::contract::{LogicalType, Mark, TableColumn, TableName, TableSchema, Values};
 use serde_json::json;
 
 use super::*;
-use crate::config::{RegistryAccess, RegistrySettings, Route, UnknownFields};
+use crate::config::{Envelope, Nested, RegistryAccess, RegistrySettings, Route, UnknownFields};
 use crate::testing::column;
 
 /// A type as a test wants it.
@@ -233,7 +233,7 @@ fn decoder(schema: &str, columns: &[&str], route: Route) -> Decoder {
 }
 
 fn with_schema(schema: &str, program: Arc<Program>) -> Decoder {
-    let mut decoder = Decoder::new(program, nobody(), Part::Value);
+    let mut decoder = Decoder::new(program, nobody(), RecordPart::Value);
     decoder.compile(SchemaId::Number(1), &Arc::new(Schema::of_avro(schema, &[] as &[&str]).unwrap()));
     decoder
 }
@@ -253,7 +253,7 @@ fn route() -> Route {
 
 /// A table with a column of its own type for each field.
 fn table_of(schema: &Schema) -> TableSchema {
-    use rowfall_dialects::contract::{ColumnDefault, TableColumn, ValueType};
+    use rowfall_dialects::contract::{ColumnDefault, ValueType};
     let column = |field: crate::infer::InferredField| TableColumn {
         name: field.name,
         type_text: field.logical.to_string(),
@@ -517,4 +517,108 @@ fn a_bomb_is_refused_at_once() {
     let mut decoder = self::decoder(list, &["next string?"], route());
     let deep = framed(&[&[2; 100_000][..], &[0]].concat());
     insta::assert_snapshot!(decoder.decode(&deep, &(), &mut columns, 0).unwrap_err().to_string(), @"the bytes are not what their schema says: values lie more than 200 deep in each other");
+}
+
+/// Rows of the columns, each as texts, or why there is none.
+fn rows(decoder: &mut Decoder, schema: &TheirSchema, values: &[Value]) -> String {
+    let row = |value: &Value| {
+        let mut columns = decoder.program().layout.empty_columns();
+        let change = decoder.decode(&framed(&written(schema, value)), &(), &mut columns, 0);
+        let text = |column: &Column| match &column.values {
+            _ if column.is_empty() => "nothing".to_owned(),
+            Values::Text(text) if column.marks.all_values() => String::from_utf8_lossy(text.row(0)).into_owned(),
+            Values::Variant(variant) => format!("{:?} {:?}", variant.kinds, variant.columns),
+            _ => shown(column, 0, false),
+        };
+        match change {
+            Ok(change) => format!("{change:?} {}", columns.iter().map(text).collect::<Vec<_>>().join(" | ")),
+            Err(bad) => bad.to_string(),
+        }
+    };
+    values.iter().map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn record(fields: &[(&str, Value)]) -> Value {
+    Value::Record(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+#[test]
+fn records_inside_are_taken_apart_and_old_names_count() {
+    let schema = r#"{"type":"record","name":"r","fields":[
+        {"name":"a","type":["null",{"type":"record","name":"i","fields":[{"name":"b","type":"int"},
+            {"name":"c","type":["null",{"type":"record","name":"j","fields":[{"name":"d","type":"string"}]}]}]}]},
+        {"name":"title","type":"string","aliases":["name"]},
+        {"name":"span","type":{"type":"fixed","name":"f","size":12,"logicalType":"duration"}}]}"#;
+    let route = Route { nested: Nested::Flatten, ..route() };
+    let parsed = Schema::of_avro(schema, &[] as &[&str]).unwrap();
+    let names: Vec<_> = parsed.fields(&route).into_iter().map(|field| field.name).collect();
+    assert_eq!(names, ["a_b", "a_c_d", "title", "span"]);
+    let columns = ["a_b int32?", "a_c_d string?", "name string", "span string"];
+    let mut decoder = decoder(schema, &columns, route);
+    let union = |index, value| Value::Union(index, Box::new(value));
+    let span = Value::Duration(apache_avro::Duration::from([1, 0, 0, 0, 2, 0, 0, 0, 0xbc, 0x0b, 0, 0]));
+    let whole = |a: Value| record(&[("a", a), ("title", text("t")), ("span", span.clone())]);
+    let inner = |c: Value| union(1, record(&[("b", Value::Int(7)), ("c", c)]));
+    let values = [
+        whole(inner(union(1, record(&[("d", text("x"))])))),
+        whole(inner(union(0, Value::Null))),
+        whole(union(0, Value::Null)),
+    ];
+    let told = rows(&mut decoder, &TheirSchema::parse_str(schema).unwrap(), &values);
+    insta::assert_snapshot!(told, @"
+    Row 7 | x | t | P1M2DT3.004S
+    Row 7 | null | t | P1M2DT3.004S
+    Row null | null | t | P1M2DT3.004S
+    ");
+}
+
+#[test]
+fn each_branch_of_a_union_goes_into_its_own_type_of_a_variant() {
+    let schema = r#"{"type":"record","name":"r","fields":[{"name":"a","type":["null","long","string"]}]}"#;
+    let variant = LogicalType::Variant([LogicalType::Int64.into(), LogicalType::String.into()].into());
+    let table = TableColumn { value: Ok(variant.into()), ..column("a string") };
+    let table = Arc::new(TableSchema::new(TableName::parse("t"), "table", vec![table]));
+    let mut decoder = with_schema(schema, Arc::new(Program::compile(&table, &route()).unwrap()));
+    let a = |index, value| record(&[("a", Value::Union(index, Box::new(value)))]);
+    let values = [a(1, Value::Long(7)), a(2, text("7")), a(0, Value::Null)];
+    let told = rows(&mut decoder, &TheirSchema::parse_str(schema).unwrap(), &values);
+    insta::assert_snapshot!(told, @"
+    Row [0] [Column { values: Int64([7]), marks: Marks([]) }, Column { values: Text(Text { ends: [], bytes: [] }), marks: Marks([]) }]
+    Row [1] [Column { values: Int64([]), marks: Marks([]) }, Column { values: Text(Text { ends: [1], bytes: [55] }), marks: Marks([]) }]
+    Row [255] [Column { values: Int64([]), marks: Marks([]) }, Column { values: Text(Text { ends: [], bytes: [] }), marks: Marks([]) }]
+    ");
+}
+
+#[test]
+fn the_row_in_an_envelope_is_taken_out() {
+    let schema = r#"{"type":"record","name":"e","fields":[
+        {"name":"before","type":["null",{"type":"record","name":"v","fields":[{"name":"id","type":"int"},
+            {"name":"at","type":{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}},{"name":"note","type":"string"}]}]},
+        {"name":"after","type":["null","v"]},{"name":"op","type":"string"}]}"#;
+    let route = Route { envelope: Envelope::Debezium, ..route() };
+    let mut decoder = decoder(schema, &["id int32", "at timestamp(6)", "note string"], route);
+    let union = |index, value| Value::Union(index, Box::new(value));
+    let row = |note: &str| union(1, record(&[("id", Value::Int(1)), ("at", Value::Long(2)), ("note", text(note))]));
+    let event =
+        |before: Value, after: Value, op: &str| record(&[("before", before), ("after", after), ("op", text(op))]);
+    let nothing = || union(0, Value::Null);
+    let values = [
+        event(nothing(), row("a"), "c"),
+        event(row("a"), nothing(), "d"),
+        event(row("a"), row("__debezium_unavailable_value"), "u"),
+        event(nothing(), nothing(), "t"),
+        event(nothing(), nothing(), "u"),
+    ];
+    let told = rows(&mut decoder, &TheirSchema::parse_str(schema).unwrap(), &values);
+    insta::assert_snapshot!(told, @"
+    Row 1 | 2 | a
+    Gone nothing | nothing | nothing
+    column `note` string: the source does not say the value, which had not changed, and the row is written as a whole
+    the source table was truncated
+    the value is no change event of Debezium's: it has no row under `after` and no `op` that says so
+    ");
 }

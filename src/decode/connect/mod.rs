@@ -17,7 +17,7 @@ use super::json::is_too_deep;
 use super::program::Program;
 use super::typed::{Row, Schema, Steps, Type};
 use super::{BadRecord, bad};
-use crate::schemas::Part;
+use crate::schemas::RecordPart;
 
 /// Schemas that are kept at most: a topic has a few at a time.
 const KEPT: usize = 256;
@@ -28,7 +28,7 @@ const HINT: &str = "see whether the converter has `schemas.enable=true`; without
 #[derive(Debug)]
 pub struct Decoder {
     program: Arc<Program>,
-    part: Part,
+    part: RecordPart,
     /// What was compiled for each schema that was seen, by its text; why nothing can be, where that is so.
     compiled: HashMap<Box<str>, Result<Arc<Steps>, BadRecord>>,
     /// The one that was used last.
@@ -38,7 +38,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder for this program, of records' keys or of their values.
-    pub(super) fn new(program: Arc<Program>, part: Part) -> Self {
+    pub(super) fn new(program: Arc<Program>, part: RecordPart) -> Self {
         Self { program, part, compiled: HashMap::new(), last: None, rest: String::new() }
     }
 

@@ -10,7 +10,7 @@ use crate::decode::BadRecord;
 use crate::decode::failure::Failure;
 use crate::decode::program::{Program, Unknown};
 use crate::decode::typed::quoted;
-use crate::schemas::Part;
+use crate::schemas::RecordPart;
 
 /// What a record of one schema goes through.
 #[derive(Debug)]
@@ -53,15 +53,17 @@ pub(crate) enum Step {
 impl Steps {
     /// # Errors
     /// When no record of this schema can become a row.
-    pub(crate) fn compile(schema: &Arc<Schema>, program: &Program, part: Part) -> Result<Self, BadRecord> {
+    pub(crate) fn compile(schema: &Arc<Schema>, program: &Program, part: RecordPart) -> Result<Self, BadRecord> {
         let mut compiler = Compiler { schema, program, filled: HashSet::new() };
         let steps = match (schema.of(schema.root), part) {
             (Type::Record(fields), _) if program.envelope => compiler.envelope(fields),
             (Type::Record(fields), _) => compiler.fields(fields, 0),
             // A key may be one value.
-            (Type::Array(_) | Type::Map(_), Part::Key) | (_, Part::Value) => Err(Failure::NotAnObject("no record")),
-            (_, Part::Key) if program.layout.targets.len() > 1 => Err(Failure::NotAnObject("one value")),
-            (_, Part::Key) => {
+            (Type::Array(_) | Type::Map(_), RecordPart::Key) | (_, RecordPart::Value) => {
+                Err(Failure::NotAnObject("no record"))
+            }
+            (_, RecordPart::Key) if program.layout.targets.len() > 1 => Err(Failure::NotAnObject("one value")),
+            (_, RecordPart::Key) => {
                 compiler.filled.insert(0);
                 Ok(vec![Named { name: "".into(), step: Step::Put { column: 0, id: schema.root } }])
             }

@@ -92,8 +92,8 @@ impl Schema {
                 };
             }
             Type::Null => return ValueType { nullable: true, ..text().into() },
-            // A scale that each value has for itself, parts that do not add up, names.
             Type::TimestampText => LogicalType::Timestamp { digits: 6 },
+            // A scale that each value has for itself, parts that do not add up, names; what is not taken apart.
             Type::VariableDecimal | Type::Duration | Type::Enum(_) | Type::String => text(),
             Type::Array(_) | Type::Map(_) | Type::Record(_) => text(),
         };

@@ -106,8 +106,8 @@ impl Typed<'_> {
             (Self::Text(text) | Self::Json(text), ..) => nested::put_text::<Sonic>(rule, column, text),
             (Self::Bytes(bytes), ..) => put_bytes(bytes, rule, column),
             (Self::Decimal { unscaled, scale }, LogicalType::Decimal { precision, scale: to }, values) => {
-                if let Some(done) = put_small(unscaled, scale, *precision, *to, values) {
-                    return done;
+                if scale == *to && put_small(unscaled, *precision, values) {
+                    return Ok(());
                 }
                 let unscaled = rescaled(unscaled, scale, *to)?;
                 if unscaled.unsigned_abs() >= power_of_ten(u32::from(*precision)).unsigned_abs() {
@@ -179,23 +179,9 @@ impl Typed<'_> {
         }
     }
 
-    /// The first type that the value fits: first those of its own kind.
+    /// The first type that the value fits.
     fn put_variant(self, rule: &ValueRule, column: &mut Column) -> Result<(), Misfit> {
-        let Values::Variant(variant) = &mut column.values else { return Err(Misfit::Kind(self.kind())) };
-        for own_kind in [true, false] {
-            for (kind, (part_rule, part)) in (0_u8..).zip(rule.parts.iter().zip(&mut variant.columns)) {
-                if self.is_of_kind(&part_rule.logical) != own_kind {
-                    continue;
-                }
-                let rows = part.len();
-                if self.put(part_rule, part).is_ok() {
-                    variant.kinds.push(kind);
-                    return Ok(());
-                }
-                part.truncate(rows);
-            }
-        }
-        Err(Misfit::Kind("a value that fits none of them"))
+        nested::put_first(rule, column, |logical| self.is_of_kind(logical), |rule, column| self.put(rule, column))
     }
 
     fn is_of_kind(self, logical: &LogicalType) -> bool {
@@ -322,52 +308,41 @@ fn narrow(value: f64) -> Result<f32, Misfit> {
 }
 
 fn put_bytes(bytes: &[u8], rule: &ValueRule, column: &mut Column) -> Result<(), Misfit> {
-    match (&rule.logical, &mut column.values) {
-        (LogicalType::Bytes, Values::Text(values)) => {
-            if rule.length.is_some_and(|length| bytes.len() > length as usize) {
-                return Err(Misfit::Length(bytes.len()));
-            }
-            values.bytes.extend_from_slice(bytes);
-            values.end_row();
-            Ok(())
-        }
-        (LogicalType::String, Values::Text(values)) if rule.binary => {
-            values.bytes.extend_from_slice(bytes);
-            values.end_row();
-            Ok(())
-        }
-        (LogicalType::FixedString { bytes: size }, Values::Text(values)) if rule.binary => {
-            // What is shorter would be filled up.
-            if bytes.len() != *size as usize {
-                return Err(Misfit::Length(bytes.len()));
-            }
-            values.bytes.extend_from_slice(bytes);
-            values.end_row();
-            Ok(())
-        }
-        (LogicalType::String | LogicalType::FixedString { .. }, _) => {
+    let fits = match rule.logical {
+        LogicalType::Bytes => rule.length.is_none_or(|length| bytes.len() <= length as usize),
+        LogicalType::String if rule.binary => true,
+        // What is shorter would be filled up.
+        LogicalType::FixedString { bytes: size } if rule.binary => bytes.len() == size as usize,
+        LogicalType::String | LogicalType::FixedString { .. } => {
             let text = std::str::from_utf8(bytes).map_err(|_| Misfit::Form("UTF-8"))?;
-            Cell { rule, column }.text(text)
+            return Cell { rule, column }.text(text);
         }
-        _ => Err(Misfit::Kind("bytes")),
+        _ => return Err(Misfit::Kind("bytes")),
+    };
+    match &mut column.values {
+        Values::Text(values) if fits => {
+            values.bytes.extend_from_slice(bytes);
+            values.end_row();
+            Ok(())
+        }
+        _ => Err(Misfit::Length(bytes.len())),
     }
 }
 
-/// A decimal that is as it comes, of 64 bits: nearly all of them.
+/// Appends a decimal of the column's own scale, if it has 64 bits and room: nearly all of them.
 #[inline]
-fn put_small(unscaled: I256, scale: u8, precision: u8, to: u8, values: &mut Values) -> Option<Result<(), Misfit>> {
-    let small = i64::try_from(unscaled).ok().filter(|_| scale == to)?;
-    let most = POWERS.get(usize::from(precision)).copied().unwrap_or(u64::MAX);
-    if small.unsigned_abs() >= most {
-        return None;
+fn put_small(unscaled: I256, precision: u8, values: &mut Values) -> bool {
+    let Ok(small) = i64::try_from(unscaled) else { return false };
+    if small.unsigned_abs() >= POWERS.get(usize::from(precision)).copied().unwrap_or(u64::MAX) {
+        return false;
     }
-    match values {
-        Values::Int64(values) => values.push(small),
-        Values::Int32(values) => values.push(i32::try_from(small).ok()?),
-        Values::Int128(values) => values.push(small.into()),
-        _ => return None,
+    match (values, i32::try_from(small)) {
+        (Values::Int64(values), _) => values.push(small),
+        (Values::Int32(values), Ok(smaller)) => values.push(smaller),
+        (Values::Int128(values), _) => values.push(small.into()),
+        _ => return false,
     }
-    Some(Ok(()))
+    true
 }
 
 /// Powers of ten of 64 bits.
